@@ -1,0 +1,72 @@
+//! Threads that are named, owned and joined.
+
+use std::io;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+/// Nothing of this type exists: a channel of it can only close.
+#[derive(Debug)]
+pub(crate) enum Never {}
+
+/// A group of threads that end together. Each holds a sender of `gone`, which closes when the last
+/// of them has ended, by return or by panic: that is how a join can have a deadline.
+pub(crate) struct Crew {
+    threads: Vec<JoinHandle<()>>,
+    /// The crew's own end, given up when the waiting begins.
+    present: Option<Sender<Never>>,
+    gone: Receiver<Never>,
+}
+
+impl Crew {
+    pub(crate) fn new() -> Crew {
+        let (present, gone) = bounded(0);
+        Crew { threads: Vec::new(), present: Some(present), gone }
+    }
+
+    /// Starts a thread of this name (15 bytes are seen in `ps`).
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub(crate) fn hire(
+        &mut self,
+        name: impl Into<String>,
+        work: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        let present = self.present.clone().expect("invariant: hired before the crew is waited for");
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            let _present = present;
+            work();
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Waits until all of them have ended, or `deadline`. True when all have. No one is hired
+    /// after this.
+    pub(crate) fn finish_by(&mut self, deadline: Instant) -> bool {
+        self.present = None;
+        match self.gone.recv_deadline(deadline) {
+            Ok(never) => match never {},
+            Err(RecvTimeoutError::Disconnected) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+        }
+    }
+
+    /// Waits for all of them until `deadline`. Whoever works on after it is left to the end of the
+    /// process, and named in the log. True when all have ended.
+    pub(crate) fn join_by(mut self, deadline: Instant) -> bool {
+        let all_gone = self.finish_by(deadline);
+        for thread in self.threads {
+            let name = thread.thread().name().unwrap_or("unnamed").to_owned();
+            // Once all are gone a thread may still be on its last few instructions: join waits.
+            if !all_gone && !thread.is_finished() {
+                log::warn!("thread {name} did not end in time and is left behind");
+            } else if thread.join().is_err() {
+                log::error!("thread {name} ended in a panic");
+            }
+        }
+        all_gone
+    }
+}

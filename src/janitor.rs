@@ -1,0 +1,63 @@
+//! Time's own transitions: a job whose next attempt may begin, a job that was kept long enough.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use crate::crew::{Crew, Never};
+use crate::job::Timestamp;
+use crate::shared::Shared;
+
+/// Looks again at least this often, for the case that the clock was set.
+const LONGEST_REST: Duration = Duration::from_secs(600);
+/// Looks again at most this often without being called.
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+
+/// The janitor's thread.
+pub(crate) struct Janitor {
+    crew: Crew,
+    stop: Sender<Never>,
+}
+
+impl Janitor {
+    /// Starts to sweep, now, when the bell rings, and when something is due.
+    pub(crate) fn start(shared: Arc<Shared>, bell: Receiver<()>) -> io::Result<Janitor> {
+        let (stop, stopped) = bounded(0);
+        let mut crew = Crew::new();
+        crew.hire("janitor", move || run(&shared, &bell, &stopped))?;
+        Ok(Janitor { crew, stop })
+    }
+
+    /// Ends the thread. True when it has ended by `deadline`.
+    pub(crate) fn stop(self, deadline: Instant) -> bool {
+        drop(self.stop);
+        self.crew.join_by(deadline)
+    }
+}
+
+fn run(shared: &Shared, bell: &Receiver<()>, stopped: &Receiver<Never>) {
+    // A job that finishes now expires in `keep`: resting no longer than that misses none.
+    let longest = shared.config.keep.clamp(SHORTEST_REST, LONGEST_REST);
+    loop {
+        let now = Timestamp::now();
+        let rest = match shared.queue.sweep(now) {
+            Ok(swept) => {
+                if swept.forgotten > 0 {
+                    log::debug!("{} jobs were kept long enough and are deleted", swept.forgotten);
+                }
+                swept.next.map_or(longest, |next| next.since(now).min(longest))
+            }
+            Err(error) => {
+                log::error!("the queue could not be swept: {error}");
+                SHORTEST_REST
+            }
+        };
+        select! {
+            recv(bell) -> rung => if rung.is_err() { return },
+            recv(stopped) -> _ => return,
+            default(rest) => {}
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! A job server for slow work: hand it a file over HTTP, get an answer at once, and get a ring back
+//! (a callback, or a poll) when the work is done.
+
+#![warn(missing_docs)]
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+mod config;
+mod crew;
+mod error;
+mod http;
+mod janitor;
+mod job;
+mod notifier;
+mod pace;
+mod queue;
+mod server;
+mod shared;
+mod spool;
+mod task;
+mod worker;
+
+pub use config::CallbackPolicy;
+pub use error::Error;
+pub use job::{JobId, Parameters};
+pub use queue::QueueError;
+pub use server::{Builder, Running, Server};
+pub use task::{Attempt, Input, InputReader, Output, TaskError, TaskOptions};

@@ -1,0 +1,51 @@
+//! How fast work gets done here, measured, for `eta_s` and `Retry-After`.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::queue::Ahead;
+
+/// The weight of the newest attempt in the averages: about the last ten count.
+const NEWEST: f64 = 0.2;
+/// The shortest and longest wait that a client is told, in seconds.
+const RETRY_AFTER: std::ops::RangeInclusive<u64> = 1..=60;
+
+/// Seconds per input byte, averaged over the latest attempts.
+#[derive(Debug, Default)]
+pub(crate) struct Pace(Mutex<Option<Averages>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Averages {
+    seconds: f64,
+    bytes: f64,
+}
+
+impl Pace {
+    /// Takes in one finished attempt.
+    pub(crate) fn measured(&self, bytes: u64, took: Duration) {
+        let (seconds, bytes) = (took.as_secs_f64(), bytes.max(1) as f64);
+        let mut averages = self.0.lock().expect("invariant: no panic under this lock");
+        *averages = Some(match *averages {
+            None => Averages { seconds, bytes },
+            Some(old) => Averages {
+                seconds: old.seconds + NEWEST * (seconds - old.seconds),
+                bytes: old.bytes + NEWEST * (bytes - old.bytes),
+            },
+        });
+    }
+
+    /// Seconds until a job of `bytes` behind `ahead` will have finished on `workers` workers; `None`
+    /// before anything was measured.
+    pub(crate) fn eta(&self, ahead: Ahead, bytes: u64, workers: usize) -> Option<f64> {
+        let averages = (*self.0.lock().expect("invariant: no panic under this lock"))?;
+        let per_byte = averages.seconds / averages.bytes;
+        let waiting = ahead.bytes as f64 * per_byte / workers.max(1) as f64;
+        Some(waiting + bytes as f64 * per_byte)
+    }
+
+    /// Whole seconds after which asking again makes sense, from an estimate; 1 without one.
+    pub(crate) fn retry_after(eta: Option<f64>) -> u64 {
+        let seconds = eta.map_or(1, |eta| eta.ceil() as u64);
+        seconds.clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end())
+    }
+}

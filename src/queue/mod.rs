@@ -1,0 +1,283 @@
+//! The queue: every job and delivery, durably, and the only ways to change one. Whoever holds a
+//! [`Queue`] holds ids and leases, never the state itself. [`local`] keeps it in a folder.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::job::{
+    Delivery, DeliveryAttempt, DeliveryId, Failure, InputInfo, Job, JobId, Parameters, State,
+    Timestamp,
+};
+use crate::spool::NewInput;
+use crate::task::{Format, InputBody};
+
+#[cfg(test)]
+mod conformance;
+pub(crate) mod local;
+
+/// The state transitions of jobs and deliveries, one transaction each. When a method has returned
+/// `Ok`, what it did survives a kill; what [`submit`](Queue::submit) and
+/// [`finish`](Queue::finish) did also survives a power cut.
+pub(crate) trait Queue: Send + Sync {
+    /// Stores a new job, or finds the one this request repeats.
+    fn submit(&self, request: Submission) -> Result<Submitted, SubmitError>;
+
+    /// Waits for a queued job, oldest first, and takes it. Wakes at once when one comes; `None` when
+    /// the queue was closed.
+    fn claim(&self) -> Result<Option<Claim>, QueueError>;
+
+    /// Ends the attempt and the job, and sets its delivery due, in one commit.
+    fn finish(&self, lease: Lease, outcome: Outcome) -> Result<Recorded, QueueError>;
+
+    /// Ends the attempt; the job waits for its next one until `ready_at`.
+    fn retry(
+        &self,
+        lease: Lease,
+        failure: Failure,
+        ready_at: Timestamp,
+    ) -> Result<Recorded, QueueError>;
+
+    /// Gives the lease back as if the attempt had not begun: it does not count.
+    fn release(&self, lease: Lease) -> Result<Recorded, QueueError>;
+
+    /// Gives every lease back, as [`release`](Queue::release) does: for a stop whose time is up.
+    /// Returns how many.
+    fn release_all(&self) -> Result<usize, QueueError>;
+
+    /// Ends a queued or running job, and sets its delivery due; deletes a finished one with
+    /// its output and ledger.
+    fn cancel(&self, id: JobId) -> Result<Option<Canceled>, QueueError>;
+
+    /// The job, without its output.
+    fn get(&self, id: JobId) -> Result<Option<Job>, QueueError>;
+
+    /// What a succeeded job gave.
+    fn output(&self, id: JobId) -> Result<Option<StoredOutput>, QueueError>;
+
+    /// Jobs without their outputs, newest first.
+    fn list(&self, page: &Page) -> Result<Vec<Job>, QueueError>;
+
+    /// What stands before a queued job; `None` for any other.
+    fn ahead(&self, id: JobId) -> Result<Option<Ahead>, QueueError>;
+
+    /// How full the queue is. Costs no I/O.
+    fn depth(&self) -> Depth;
+
+    /// Pending deliveries that are due at `now`, longest due first, leaving out those in `busy`
+    /// and those to a host in `parked`, and with at most `per_host` to one host.
+    fn due(&self, now: Timestamp, skip: &Skip, limit: usize) -> Result<Vec<Delivery>, QueueError>;
+
+    /// When the next delivery that `skip` does not leave out is due; may be past.
+    fn next_due(&self, skip: &Skip) -> Result<Option<Timestamp>, QueueError>;
+
+    /// Writes one POST into the ledger and moves its delivery on.
+    fn record(
+        &self,
+        delivery: DeliveryId,
+        attempt: DeliveryAttempt,
+        next: NextDelivery,
+    ) -> Result<(), QueueError>;
+
+    /// The ledger of a job's delivery, oldest first; `None` for an unknown job.
+    fn deliveries(&self, id: JobId) -> Result<Option<Vec<DeliveryAttempt>>, QueueError>;
+
+    /// Queues what waited for `now` and deletes finished jobs past their time, except those with a
+    /// pending delivery. Says when to come again.
+    fn sweep(&self, now: Timestamp) -> Result<Swept, QueueError>;
+
+    /// Lets every waiting and later [`claim`](Queue::claim) return `None`. Everything else goes on.
+    fn close(&self);
+}
+
+/// A request for a new job.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) id: JobId,
+    pub(crate) task: String,
+    pub(crate) parameters: Parameters,
+    pub(crate) input: InputInfo,
+    /// The bytes; a file among them is deleted unless the job is stored.
+    pub(crate) body: NewInput,
+    pub(crate) callback: Option<String>,
+    pub(crate) created_at: Timestamp,
+    /// Whose request it is; repeats are looked for among the same client's jobs. Empty without keys.
+    pub(crate) client: String,
+    /// From `Idempotency-Key`.
+    pub(crate) idempotency_key: Option<String>,
+    /// Whether a queued or running job with the same input, task, parameters, callback and client
+    /// may stand for this one.
+    pub(crate) coalesce: bool,
+}
+
+/// What became of a request.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Submitted {
+    /// It is a job of its own.
+    New(Job),
+    /// The same key came with the same request before.
+    Replayed(Job),
+    /// The same work is queued or running already.
+    Coalesced(Job),
+}
+
+/// Why there is no job.
+#[derive(Debug)]
+pub(crate) enum SubmitError {
+    /// As many jobs wait as may.
+    Full,
+    /// The idempotency key came before, with another request.
+    KeyReused,
+    /// The disk is full; nothing was stored.
+    DiskFull,
+    /// The store failed; nothing was stored.
+    Store(QueueError),
+}
+
+/// A job taken from the queue, and the right to end its attempt.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) lease: Lease,
+    pub(crate) job: Job,
+    pub(crate) body: InputBody,
+}
+
+/// The right to end one attempt, once. One that is no longer current changes nothing.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) job: JobId,
+    /// Grows with every claim of the job; a lower one than the job's is stale.
+    pub(crate) fence: u64,
+}
+
+/// What an attempt ended in.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) result: Result<StoredOutput, Failure>,
+    /// The input's playing time, where the attempt found it out.
+    pub(crate) duration_s: Option<f64>,
+}
+
+/// An output as the queue keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StoredOutput {
+    pub(crate) data: StoredData,
+    pub(crate) formats: Vec<Format>,
+}
+
+/// The output proper.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum StoredData {
+    Text(String),
+    Json(serde_json::Value),
+    /// A file that the spool keeps under the job's id.
+    File {
+        path: PathBuf,
+        name: String,
+        content_type: String,
+        bytes: u64,
+    },
+}
+
+/// Whether the lease was still good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// The job changed.
+    Yes,
+    /// The job had been canceled or taken back; nothing changed.
+    Stale,
+}
+
+/// What [`Queue::cancel`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Canceled {
+    /// A job that was waiting is canceled.
+    Queued,
+    /// A job that was running is canceled; its lease is stale now.
+    Running,
+    /// A finished job is deleted.
+    Forgotten,
+}
+
+/// Which jobs to list.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    pub(crate) state: Option<State>,
+    /// Only jobs older than this one, known or not.
+    pub(crate) after: Option<JobId>,
+    pub(crate) limit: usize,
+}
+
+/// What stands before a queued job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Ahead {
+    pub(crate) jobs: u64,
+    /// The length of their inputs together.
+    pub(crate) bytes: u64,
+}
+
+/// How full the queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Depth {
+    pub(crate) queued: usize,
+    pub(crate) running: usize,
+    /// The most that may be queued.
+    pub(crate) bound: usize,
+}
+
+/// Deliveries to leave alone for now.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Skip {
+    /// In flight.
+    pub(crate) busy: Vec<DeliveryId>,
+    /// Hosts (as [`delivery_host`] gives them) that get nothing now.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// Where a delivery goes from here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextDelivery {
+    /// The receiver has it.
+    Delivered,
+    /// It is tried again then.
+    At(Timestamp),
+    /// It is given up.
+    Dead,
+}
+
+/// What [`Queue::sweep`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Swept {
+    /// Jobs whose next attempt's time had come.
+    pub(crate) readied: usize,
+    /// Jobs deleted.
+    pub(crate) forgotten: usize,
+    /// When there will be something to do again, as far as is known now.
+    pub(crate) next: Option<Timestamp>,
+}
+
+/// The `host:port` a callback URL leads to, in lower case: what the limits per receiver go by.
+pub(crate) fn delivery_host(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    host.to_ascii_lowercase()
+}
+
+/// The store failed: a broken disk, a file that is not a store of ours. The text is for the log,
+/// never for a client.
+#[derive(Debug, Clone)]
+pub struct QueueError(pub(crate) String);
+
+impl fmt::Display for QueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the job store failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for QueueError {}
+
+impl From<rusqlite::Error> for QueueError {
+    fn from(error: rusqlite::Error) -> QueueError {
+        QueueError(error.to_string())
+    }
+}

@@ -1,0 +1,295 @@
+//! A server from its settings to its end: the builder, the start-up list, the drain.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{CallbackPolicy, Config};
+use crate::crew::Crew;
+use crate::error::Error;
+use crate::http::Http;
+use crate::janitor::Janitor;
+use crate::notifier::Notifier;
+use crate::queue::Queue;
+use crate::queue::local::{Limits, LocalQueue};
+use crate::shared::{Bells, Ears, Phase, Shared};
+use crate::spool::Spool;
+use crate::task::{Attempt, Output, Task, TaskError, TaskOptions, Tasks};
+use crate::worker;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// What a stop gives to the threads that have nothing long left to do.
+const LAST_STEPS: Duration = Duration::from_secs(2);
+
+/// A server that listens but does not work yet. Made by [`Server::builder`].
+pub struct Server {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    ears: Ears,
+    prepare: Vec<Prepare>,
+}
+
+type Prepare = Box<dyn FnOnce() -> Result<(), TaskError> + Send>;
+
+/// Sets a server up. Every setting has a default; at least one task is needed.
+#[must_use]
+pub struct Builder {
+    config: Config,
+    tasks: Vec<Task>,
+    prepare: Vec<Prepare>,
+}
+
+impl Builder {
+    /// Registers a task. The first one is the default: what `POST /send` runs, and `POST /jobs`
+    /// without `task`. The closure runs on several threads at once.
+    pub fn task(
+        self,
+        name: impl Into<String>,
+        run: impl Fn(&Attempt) -> Result<Output, TaskError> + Send + Sync + 'static,
+    ) -> Builder {
+        self.task_with(name, TaskOptions::new(), run)
+    }
+
+    /// Registers a task that refuses some requests before they are jobs.
+    pub fn task_with(
+        mut self,
+        name: impl Into<String>,
+        options: TaskOptions,
+        run: impl Fn(&Attempt) -> Result<Output, TaskError> + Send + Sync + 'static,
+    ) -> Builder {
+        self.tasks.push(Task::new(name.into(), options, run));
+        self
+    }
+
+    /// Something slow that has to be done before the first attempt, such as loading a model. The
+    /// server listens and takes jobs meanwhile; `/readyz` answers 503. An error ends the server.
+    pub fn prepare(
+        mut self,
+        work: impl FnOnce() -> Result<(), TaskError> + Send + 'static,
+    ) -> Builder {
+        self.prepare.push(Box::new(work));
+        self
+    }
+
+    /// The folder for jobs and files. Default: `ringback-data` where the program was started.
+    pub fn data(mut self, folder: impl Into<PathBuf>) -> Builder {
+        self.config.data = folder.into();
+        self
+    }
+
+    /// How many attempts run at once. Default: the number of cores. At least 1.
+    pub fn workers(mut self, workers: usize) -> Builder {
+        self.config.workers = workers.max(1);
+        self
+    }
+
+    /// How many jobs may wait; further ones get 503. Default: 1000. At least 1.
+    pub fn max_queued(mut self, jobs: usize) -> Builder {
+        self.config.max_queued = jobs.max(1);
+        self
+    }
+
+    /// The longest request body, in bytes; longer ones get 413. Default: 512 MiB.
+    pub fn max_body(mut self, bytes: u64) -> Builder {
+        self.config.max_body = bytes;
+        self
+    }
+
+    /// How long a finished job is kept. Default: 24 hours.
+    pub fn keep(mut self, time: Duration) -> Builder {
+        self.config.keep = time;
+        self
+    }
+
+    /// How long one attempt may take, after which [`Attempt::is_canceled`] says true and its job
+    /// fails. Default: 1 hour.
+    pub fn attempt_timeout(mut self, time: Duration) -> Builder {
+        self.config.attempt_timeout = time;
+        self
+    }
+
+    /// Which addresses callbacks may lead to. Default: [`CallbackPolicy::Any`] while listening on
+    /// loopback, else [`CallbackPolicy::Public`].
+    pub fn callbacks(mut self, policy: CallbackPolicy) -> Builder {
+        self.config.callbacks = Some(policy);
+        self
+    }
+
+    /// Signs callbacks with this key (Standard Webhooks 1.0, 24 to 64 bytes). Given again, adds an
+    /// older key whose signature is sent as well, while receivers change over.
+    pub fn webhook_secret(mut self, key: impl Into<Vec<u8>>) -> Builder {
+        self.config.webhook_secrets.push(key.into());
+        self
+    }
+
+    /// How long a stop waits for running attempts before they go back to the queue. Default: 30 s.
+    pub fn drain(mut self, time: Duration) -> Builder {
+        self.config.drain = time;
+        self
+    }
+
+    /// Takes the address (port 0 picks one) and opens the queue. Jobs of an earlier process are
+    /// back in it then.
+    ///
+    /// # Errors
+    /// When there is no task, a task has a name twice, the address is taken, or the data folder
+    /// cannot be used or is in use by another process.
+    pub fn bind(self, addr: impl ToSocketAddrs) -> Result<Server, Error> {
+        let Builder { config, tasks, prepare } = self;
+        let tasks = Tasks::new(tasks)?;
+        let listener = listen(addr)?;
+        let addr = listener.local_addr().map_err(|error| Error::listen("its address", error))?;
+        let spool = Spool::open(&config.data.join("spool"))
+            .map_err(|source| Error::Data { folder: config.data.clone(), source })?;
+        let spool = Arc::new(spool);
+        let limits = Limits {
+            max_queued: config.max_queued,
+            max_attempts: config.max_attempts,
+            keep: config.keep,
+        };
+        let (queue, recovered) = LocalQueue::open(&config.data, Arc::clone(&spool), limits)?;
+        if !recovered.is_empty() {
+            log::info!("taken back: {recovered}");
+        }
+        let (bells, ears) = Bells::new();
+        let queue: Arc<dyn Queue> = Arc::new(queue);
+        let shared = Arc::new(Shared::new(config, addr, tasks, queue, spool, bells));
+        Ok(Server { listener, shared, ears, prepare })
+    }
+}
+
+fn listen(addr: impl ToSocketAddrs) -> Result<TcpListener, Error> {
+    let mut addrs = addr.to_socket_addrs().map_err(|error| Error::listen("that address", error))?;
+    let addr = addrs.next().ok_or_else(|| {
+        Error::listen("that address", io::Error::other("the name has no address"))
+    })?;
+    let open = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        // A restart may take the address while connections of the last run are in TIME_WAIT.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        // Accepted sockets inherit it; without it a reply over 1 KB waits 40 ms for an ACK.
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    open().map_err(|error| Error::listen(addr.to_string(), error))
+}
+
+impl Server {
+    /// Begins a server's settings.
+    pub fn builder() -> Builder {
+        Builder { config: Config::default(), tasks: Vec::new(), prepare: Vec::new() }
+    }
+
+    /// The address it listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.shared.addr
+    }
+
+    /// Works until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
+    ///
+    /// # Errors
+    /// As [`start`](Server::start), and when signals cannot be listened for.
+    pub fn run(self) -> Result<(), Error> {
+        let asked = Arc::new(AtomicBool::new(false));
+        let mut signals = signals(&asked).map_err(Error::Threads)?;
+        let running = self.start()?;
+        log::info!("listening on http://{}", running.addr());
+        let signal = signals.forever().next();
+        log::info!(
+            "{}: draining, for at most {:?}; again to leave at once",
+            if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" },
+            running.shared.config.drain
+        );
+        running.stop();
+        Ok(())
+    }
+
+    /// Starts every thread and returns when the server is ready for work.
+    ///
+    /// # Errors
+    /// When a thread cannot be started, or what [`Builder::prepare`] was given fails.
+    pub fn start(self) -> Result<Running, Error> {
+        let Server { listener, shared, ears, prepare } = self;
+        let http =
+            Http::start(listener, Arc::clone(&shared), ears.finished).map_err(Error::Threads)?;
+        let notifier =
+            Notifier::start(Arc::clone(&shared), ears.delivery_due).map_err(Error::Threads)?;
+        let janitor =
+            Janitor::start(Arc::clone(&shared), ears.sweep_due).map_err(Error::Threads)?;
+        let mut running = Running { shared, http, notifier, janitor, workers: Crew::new() };
+        for work in prepare {
+            if let Err(error) = work() {
+                running.stop();
+                return Err(Error::Prepare(error.to_string()));
+            }
+        }
+        for n in 1..=running.shared.config.workers {
+            let shared = Arc::clone(&running.shared);
+            running
+                .workers
+                .hire(format!("worker-{n}"), move || worker::run(&shared))
+                .map_err(Error::Threads)?;
+        }
+        running.shared.enter(Phase::Ready);
+        Ok(running)
+    }
+}
+
+/// Listens for the signals that stop; the second one exits inside the signal's own handler.
+fn signals(asked: &Arc<AtomicBool>) -> io::Result<signal_hook::iterator::Signals> {
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(asked))?;
+        signal_hook::flag::register(signal, Arc::clone(asked))?;
+    }
+    signal_hook::iterator::Signals::new([SIGTERM, SIGINT])
+}
+
+/// A server at work. [`stop`](Running::stop) drains it; dropping it leaves its threads running.
+pub struct Running {
+    shared: Arc<Shared>,
+    http: Http,
+    notifier: Notifier,
+    janitor: Janitor,
+    workers: Crew,
+}
+
+impl Running {
+    /// The address it listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.shared.addr
+    }
+
+    /// Drains: takes no new jobs, lets running attempts finish within the time that
+    /// [`Builder::drain`] set, gives those that do not back to the queue, keeps undelivered
+    /// outcomes for the next start, and ends every thread.
+    pub fn stop(self) {
+        let Running { shared, http, notifier, janitor, mut workers } = self;
+        let deadline = Instant::now() + shared.config.drain;
+        shared.enter(Phase::Draining);
+        shared.queue.close();
+        if !workers.finish_by(deadline) {
+            shared.attempts.drain();
+        }
+        workers.join_by(deadline.max(Instant::now() + LAST_STEPS));
+        match shared.queue.release_all() {
+            Ok(0) => {}
+            Ok(jobs) => log::warn!("{jobs} jobs did not finish in time and are queued again"),
+            Err(error) => log::error!("unfinished jobs could not be queued again: {error}"),
+        }
+        let last = deadline.max(Instant::now() + LAST_STEPS);
+        notifier.stop(last);
+        janitor.stop(last);
+        http.stop(last);
+        log::info!("stopped");
+    }
+}

@@ -1,0 +1,163 @@
+//! The consumers: each worker takes a job, runs one attempt, and writes down what came of it.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::job::{Failure, Job, Timestamp};
+use crate::queue::{Claim, Lease, Outcome, QueueError, Recorded, StoredData, StoredOutput};
+use crate::shared::Shared;
+use crate::task::{Attempt, Data, Input, Output, Pulse, Stop, TaskError};
+
+/// How long a job whose attempt failed waits for the next: this, then four times this, and so on.
+const RETRY_BASE: Duration = Duration::from_secs(2);
+
+/// Takes jobs until the queue is closed.
+pub(crate) fn run(shared: &Shared) {
+    loop {
+        match shared.queue.claim() {
+            Ok(Some(claim)) => {
+                if let Err(error) = work(shared, claim) {
+                    log::error!("an attempt's end could not be written down: {error}");
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                // The store is broken for now: going on at once would only fill the log.
+                log::error!("no job could be claimed: {error}");
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }
+    }
+}
+
+/// One attempt, from the claim to its end in the store.
+fn work(shared: &Shared, claim: Claim) -> Result<(), QueueError> {
+    let Claim { lease, job, body } = claim;
+    let began = Instant::now();
+    let pulse = Arc::new(Pulse::new(began + shared.config.attempt_timeout));
+    let listed = shared.attempts.begin(job.id, Arc::clone(&pulse));
+    let input = Input::new(job.input.clone(), body, shared.spool.scratch());
+    let attempt = Attempt::new(
+        job.id,
+        job.attempt,
+        fair_threads(shared),
+        job.parameters.clone(),
+        input,
+        Arc::clone(&pulse),
+    );
+    let result = run_task(shared, &job, &attempt);
+    let end = judge(shared, &job, result, &pulse);
+    let duration_s = pulse.duration().map(|duration| duration.as_secs_f64());
+    let recorded = match end {
+        End::Output(output) => {
+            shared.pace.measured(job.input.bytes, began.elapsed());
+            finish(shared, lease, Outcome { result: Ok(output), duration_s })?
+        }
+        End::Failed(failure) => {
+            log::info!("job {} failed: {}", job.id, failure.code);
+            finish(shared, lease, Outcome { result: Err(failure), duration_s })?
+        }
+        End::Retry(failure, wait) => {
+            log::info!("job {} is tried again in {wait:?}: {}", job.id, failure.code);
+            let recorded = shared.queue.retry(lease, failure, Timestamp::now().after(wait))?;
+            shared.bells.sweep_due();
+            recorded
+        }
+        End::Released => shared.queue.release(lease)?,
+    };
+    if recorded == Recorded::Stale {
+        log::debug!("job {} was taken away while it ran; its result is dropped", job.id);
+    }
+    // Listed until its end is stored, so that whoever looks in between sees a running attempt.
+    drop(listed);
+    Ok(())
+}
+
+fn finish(shared: &Shared, lease: Lease, outcome: Outcome) -> Result<Recorded, QueueError> {
+    let id = lease.job;
+    let recorded = shared.queue.finish(lease, outcome)?;
+    if recorded == Recorded::Yes {
+        shared.bells.job_finished(id);
+    }
+    Ok(recorded)
+}
+
+/// Every core for an attempt that is alone, a fair share where others run or wait to.
+fn fair_threads(shared: &Shared) -> usize {
+    let wanted = shared.attempts.len() + shared.queue.depth().queued;
+    let active = wanted.clamp(1, shared.config.workers);
+    (shared.config.cores / active).max(1)
+}
+
+/// Runs the task and turns a panic into an error.
+fn run_task(shared: &Shared, job: &Job, attempt: &Attempt) -> Result<Output, TaskError> {
+    let Some(task) = shared.tasks.get(&job.task) else {
+        let message = format!("this server no longer has a task named {:?}", job.task);
+        return Err(TaskError::permanent(message).with_code("unknown_task"));
+    };
+    // The attempt is not used after a panic, and a task that shares state of its own across
+    // attempts must already cope with one.
+    catch_unwind(AssertUnwindSafe(|| task.run(attempt))).unwrap_or_else(|panic| {
+        let message = format!("the task panicked: {}", panic_message(panic.as_ref()));
+        log::error!("job {}: {message}", job.id);
+        Err(TaskError::retryable(message).with_code("panic"))
+    })
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// Where an attempt leads.
+enum End {
+    Output(StoredOutput),
+    Failed(Failure),
+    Retry(Failure, Duration),
+    Released,
+}
+
+fn judge(shared: &Shared, job: &Job, result: Result<Output, TaskError>, pulse: &Pulse) -> End {
+    let error = match result {
+        Ok(output) => match store_output(shared, job, output) {
+            Ok(stored) => return End::Output(stored),
+            Err(error) => error,
+        },
+        Err(error) => match pulse.stop() {
+            // The job is canceled in the store already, so that any end is stale.
+            Some(Stop::Draining | Stop::Canceled) => return End::Released,
+            Some(Stop::TimedOut) => {
+                let limit = humantime::format_duration(shared.config.attempt_timeout);
+                TaskError::permanent(format!("the attempt took longer than {limit}"))
+                    .with_code("timeout")
+            }
+            None => error,
+        },
+    };
+    if error.retryable && job.attempt < shared.config.max_attempts {
+        let wait = RETRY_BASE * 4u32.saturating_pow(job.attempt.saturating_sub(1)).min(1800);
+        End::Retry(error.failure, wait)
+    } else {
+        End::Failed(error.failure)
+    }
+}
+
+fn store_output(shared: &Shared, job: &Job, output: Output) -> Result<StoredOutput, TaskError> {
+    let data = match output.data {
+        Data::Text(text) => StoredData::Text(text),
+        Data::Json(value) => StoredData::Json(value),
+        Data::File(file) => {
+            let (path, bytes) = shared.spool.keep_output(job.id, &file).map_err(|error| {
+                TaskError::retryable(format!("the output file cannot be kept: {error}"))
+                    .with_code("output")
+            })?;
+            StoredData::File { path, name: file.name, content_type: file.content_type, bytes }
+        }
+    };
+    Ok(StoredOutput { data, formats: output.formats })
+}
