@@ -115,6 +115,13 @@ impl Builder {
         self
     }
 
+    /// How many attempts a job gets when they end in a panic, in a retryable error, or with the
+    /// process. Default: 3. At least 1.
+    pub fn max_attempts(mut self, attempts: u32) -> Builder {
+        self.config.max_attempts = attempts.max(1);
+        self
+    }
+
     /// Which addresses callbacks may lead to. Default: [`CallbackPolicy::Any`] while listening on
     /// loopback, else [`CallbackPolicy::Public`].
     pub fn callbacks(mut self, policy: CallbackPolicy) -> Builder {

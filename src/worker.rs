@@ -10,8 +10,10 @@ use crate::queue::{Claim, Lease, Outcome, QueueError, Recorded, StoredData, Stor
 use crate::shared::Shared;
 use crate::task::{Attempt, Data, Input, Output, Pulse, Stop, TaskError};
 
-/// How long a job whose attempt failed waits for the next: this, then four times this, and so on.
-const RETRY_BASE: Duration = Duration::from_secs(2);
+/// How long a job whose first attempt failed waits for the second; each further wait is four times
+/// the one before, up to [`RETRY_CAP`].
+const RETRY_BASE: Duration = Duration::from_secs(1);
+const RETRY_CAP: Duration = Duration::from_secs(1800);
 
 /// Takes jobs until the queue is closed.
 pub(crate) fn run(shared: &Shared) {
@@ -140,7 +142,8 @@ fn judge(shared: &Shared, job: &Job, result: Result<Output, TaskError>, pulse: &
         },
     };
     if error.retryable && job.attempt < shared.config.max_attempts {
-        let wait = RETRY_BASE * 4u32.saturating_pow(job.attempt.saturating_sub(1)).min(1800);
+        let factor = 4u32.saturating_pow(job.attempt.saturating_sub(1));
+        let wait = RETRY_BASE.saturating_mul(factor).min(RETRY_CAP);
         End::Retry(error.failure, wait)
     } else {
         End::Failed(error.failure)

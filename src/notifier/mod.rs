@@ -1,5 +1,7 @@
 //! The second half of every job with a callback: telling its outcome until the receiver has it.
 
+pub(crate) mod address;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;

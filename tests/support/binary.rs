@@ -1,0 +1,111 @@
+//! The real program in a process of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, unbounded};
+
+use super::{PATIENCE, Target};
+
+/// The model that `make models` brings.
+pub fn model() -> PathBuf {
+    let path = std::env::var_os("RINGBACK_TEST_MODEL").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("models/ggml-tiny.en.bin"),
+        PathBuf::from,
+    );
+    assert!(path.is_file(), "no model at {}; type: make models", path.display());
+    path
+}
+
+/// `ringback serve` on a port of its own.
+pub struct Binary {
+    child: Child,
+    addr: SocketAddr,
+    stderr: Receiver<String>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Binary {
+    /// Starts it on `folder` with the test's model and further arguments.
+    pub fn serve(folder: &Path, arguments: &[&str]) -> Binary {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ringback"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder)
+            .arg("--model")
+            .arg(model())
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let (lines, stderr) = unbounded();
+        let pipe = BufReader::new(child.stderr.take().expect("a pipe"));
+        let reader = std::thread::spawn(move || {
+            // The test may have stopped listening; the pipe is read on, so that the program never
+            // waits for it.
+            pipe.lines().map_while(Result::ok).for_each(|line| drop(lines.send(line)));
+        });
+        let deadline = Instant::now() + PATIENCE;
+        let mut said = Vec::new();
+        let addr = loop {
+            let line = stderr
+                .recv_deadline(deadline)
+                .unwrap_or_else(|_| panic!("the program does not listen; it said {said:#?}"));
+            if let Some((_, addr)) = line.split_once("listening on http://") {
+                break addr.trim().parse().expect("an address");
+            }
+            said.push(line);
+        };
+        Binary { child, addr, stderr, reader: Some(reader) }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a power cut would, as far as a process can.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+    }
+
+    /// Sends a signal by its number.
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill")
+            .args([format!("-{signal}"), self.child.id().to_string()])
+            .status()
+            .expect("kill(1)");
+        assert!(status.success());
+    }
+
+    /// Waits for its end; what it said on stderr since it listened comes with it.
+    pub fn wait(mut self) -> (ExitStatus, Vec<String>) {
+        let deadline = Instant::now() + PATIENCE;
+        // The pipe closes when the process ends.
+        let mut said = Vec::new();
+        while let Ok(line) = self.stderr.recv_deadline(deadline) {
+            said.push(line);
+        }
+        assert!(Instant::now() < deadline, "the program does not end; it said {said:#?}");
+        (self.child.wait().expect("a status"), said)
+    }
+}
+
+impl Target for Binary {
+    fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the reader of the pipe");
+        }
+    }
+}
