@@ -43,6 +43,13 @@ impl Pace {
         Some(waiting + bytes as f64 * per_byte)
     }
 
+    /// Seconds until one of `workers` busy workers will have ended an average attempt; `None` before
+    /// anything was measured.
+    pub(crate) fn until_one_ends(&self, workers: usize) -> Option<f64> {
+        let averages = (*self.0.lock().expect("invariant: no panic under this lock"))?;
+        Some(averages.seconds / workers.max(1) as f64)
+    }
+
     /// Whole seconds after which asking again makes sense, from an estimate; 1 without one.
     pub(crate) fn retry_after(eta: Option<f64>) -> u64 {
         let seconds = eta.map_or(1, |eta| eta.ceil() as u64);

@@ -109,9 +109,9 @@ fn unquote(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
 /// Whether this is a token of RFC 9110.
 pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty()
-        && text.bytes().all(|byte| {
-            byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-        })
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// The seconds of `wait` among the preferences of RFC 7240, at most [`WAIT_MAX`]. A preference that

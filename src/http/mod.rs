@@ -1,31 +1,84 @@
-//! HTTP in front of the queue.
+//! HTTP in front of the queue. One acceptor takes requests from tiny_http and hands each to the
+//! pool of its kind (see [`pool`]); a request that waits for its job is parked meanwhile (see
+//! [`waiting`]). Every address is in [`routes`].
+
+mod draft;
+mod file_name;
+mod header;
+mod health;
+mod jobs;
+mod multipart;
+mod pool;
+mod problem;
+mod reply;
+mod result;
+mod routes;
+mod submit;
+mod upload;
+mod waiting;
+mod wire;
 
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
+use self::pool::{Desk, Pools};
+use self::waiting::Parking;
+use crate::crew::Crew;
 use crate::job::JobId;
 use crate::shared::Shared;
 
 /// The threads that answer HTTP.
-pub(crate) struct Http {}
+pub(crate) struct Http {
+    server: Arc<tiny_http::Server>,
+    stopping: Arc<AtomicBool>,
+    parking: Arc<Parking>,
+    crew: Crew,
+}
 
 impl Http {
-    /// Starts to accept from `listener`.
+    /// Starts to accept from `listener`. `finished` says which jobs have ended.
     pub(crate) fn start(
         listener: TcpListener,
         shared: Arc<Shared>,
         finished: Receiver<JobId>,
     ) -> io::Result<Http> {
-        todo!()
+        let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+        let server = Arc::new(server);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut crew = Crew::new();
+        let (waiter, parking, ripe) = waiting::waiter(Arc::clone(&shared), finished);
+        let parking = Arc::new(parking);
+        crew.hire("http-waiter", move || waiter.run())?;
+        let desk = Desk { shared, parking: Arc::clone(&parking) };
+        let pools = Pools::hire(&mut crew, desk, &ripe)?;
+        crew.hire("http-acceptor", {
+            let (server, stopping) = (Arc::clone(&server), Arc::clone(&stopping));
+            move || accept(&server, &stopping, &pools)
+        })?;
+        Ok(Http { server, stopping, parking, crew })
     }
 
     /// Answers what is parked as it stands, stops accepting and ends the threads. What is not done by
     /// `deadline` is left behind. True when all have ended.
     pub(crate) fn stop(self, deadline: Instant) -> bool {
-        todo!()
+        self.stopping.store(true, Ordering::Release);
+        self.server.unblock();
+        self.parking.close();
+        self.crew.join_by(deadline)
+    }
+}
+
+fn accept(server: &tiny_http::Server, stopping: &AtomicBool, pools: &Pools) {
+    while !stopping.load(Ordering::Acquire) {
+        match server.recv() {
+            Ok(request) => pools.take(request),
+            Err(_) if stopping.load(Ordering::Acquire) => return,
+            Err(error) => log::error!("no connections are accepted any more: {error}"),
+        }
     }
 }

@@ -151,7 +151,16 @@ fn knows_a_boundary() {
 fn content() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         prop::sample::select(vec![
-            &b"\r"[..], b"\n", b"\r\n", b"-", b"--", b"\r\n--", b"\r\n--b", b"\r\n--bo", b"bo", b" ",
+            &b"\r"[..],
+            b"\n",
+            b"\r\n",
+            b"-",
+            b"--",
+            b"\r\n--",
+            b"\r\n--b",
+            b"\r\n--bo",
+            b"bo",
+            b" ",
         ])
         .prop_map(<[u8]>::to_vec),
         prop::collection::vec(any::<u8>(), 0..40),

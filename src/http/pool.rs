@@ -1,0 +1,170 @@
+//! The threads that answer requests: one pool for those that bring a body, one for the rest, so
+//! that slow uploads keep nobody from polling.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
+use tiny_http::Request;
+
+use super::problem::{Code, Problem};
+use super::reply::Reply;
+use super::routes::{self, Answer};
+use super::upload::Framing;
+use super::waiting::{Parked, Parking};
+use crate::crew::Crew;
+use crate::shared::Shared;
+
+/// Threads for requests with a body: as many uploads are taken in, and stored in one commit, at once.
+const UPLOADERS: usize = 8;
+/// Requests with a body that may wait for one of them.
+const UPLOADS_WAITING: usize = 256;
+/// Threads for all other requests, and for replies whose wait is over.
+const POLLERS: usize = 4;
+/// Requests that may wait for one of them; after that the acceptor waits.
+const POLLS_WAITING: usize = 256;
+/// Threads that refuse the uploads for which there is no room, and requests that may wait for
+/// them. Before a connection can be used again its refused body has to be read, at the client's pace.
+const REFUSERS: usize = 2;
+const REFUSALS_WAITING: usize = 256;
+
+/// The ways into the pools. The acceptor holds the only ones: when it drops them the pools end.
+pub(super) struct Pools {
+    uploads: Sender<Request>,
+    refusals: Sender<Request>,
+    polls: Sender<Request>,
+}
+
+/// What the threads of all pools have in common.
+pub(super) struct Desk {
+    pub(super) shared: Arc<Shared>,
+    pub(super) parking: Arc<Parking>,
+}
+
+impl Pools {
+    /// Hires the threads. `ripe` brings the requests whose wait is over.
+    pub(super) fn hire(crew: &mut Crew, desk: Desk, ripe: &Receiver<Parked>) -> io::Result<Pools> {
+        let desk = Arc::new(desk);
+        let (uploads, to_upload) = bounded::<Request>(UPLOADS_WAITING);
+        for n in 1..=UPLOADERS {
+            let (desk, requests) = (Arc::clone(&desk), to_upload.clone());
+            crew.hire(format!("http-upload-{n}"), move || {
+                requests.iter().for_each(|request| desk.serve(request));
+            })?;
+        }
+        let (refusals, to_refuse) = bounded::<Request>(REFUSALS_WAITING);
+        for n in 1..=REFUSERS {
+            let (desk, requests) = (Arc::clone(&desk), to_refuse.clone());
+            crew.hire(format!("http-refuse-{n}"), move || {
+                requests.iter().for_each(|request| desk.refuse(request));
+            })?;
+        }
+        let (polls, to_poll) = bounded(POLLS_WAITING);
+        for n in 1..=POLLERS {
+            let (desk, requests, ripe) = (Arc::clone(&desk), to_poll.clone(), ripe.clone());
+            crew.hire(format!("http-poll-{n}"), move || poll(&desk, requests, ripe))?;
+        }
+        Ok(Pools { uploads, refusals, polls })
+    }
+
+    /// Gives a request to the pool of its kind.
+    pub(super) fn take(&self, request: Request) {
+        let closed = "invariant: the pools end after the acceptor";
+        if !brings_body(&request) {
+            return self.polls.send(request).expect(closed);
+        }
+        match self.uploads.try_send(request) {
+            Ok(()) => {}
+            Err(TrySendError::Full(request)) => self.refusals.send(request).expect(closed),
+            Err(TrySendError::Disconnected(_)) => unreachable!("{closed}"),
+        }
+    }
+}
+
+fn brings_body(request: &Request) -> bool {
+    match Framing::of(request) {
+        Ok(Framing::Length(length)) => length > 0,
+        Ok(Framing::Chunked) | Err(_) => true,
+    }
+}
+
+fn poll(desk: &Desk, mut requests: Receiver<Request>, mut ripe: Receiver<Parked>) {
+    let mut open = 2;
+    while open > 0 {
+        select! {
+            recv(requests) -> request => match request {
+                Ok(request) => desk.serve(request),
+                Err(_) => {
+                    requests = never();
+                    open -= 1;
+                }
+            },
+            recv(ripe) -> parked => match parked {
+                Ok(parked) => desk.resume(parked),
+                Err(_) => {
+                    ripe = never();
+                    open -= 1;
+                }
+            },
+        }
+    }
+}
+
+impl Desk {
+    /// Answers a request, or parks it.
+    fn serve(&self, mut request: Request) {
+        surviving(|| {
+            let answer = routes::answer(&self.shared, &mut request);
+            rest_of_chunks(&mut request);
+            match answer {
+                Ok(Answer::Now(reply)) => reply.send(request),
+                Err(problem) => problem.reply().send(request),
+                Ok(Answer::Park(wait)) => {
+                    if let Err((request, wait)) = self.parking.park(request, wait) {
+                        reply_or_problem(wait.reply(&self.shared, &request)).send(request);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Answers a request whose wait is over.
+    fn resume(&self, parked: Parked) {
+        surviving(|| {
+            let Parked { request, wait, place } = parked;
+            reply_or_problem(wait.reply(&self.shared, &request)).send(request);
+            drop(place);
+        });
+    }
+
+    /// Refuses an upload for which there is no room.
+    fn refuse(&self, mut request: Request) {
+        surviving(|| {
+            rest_of_chunks(&mut request);
+            let detail = "The server takes in as many uploads as it can. Try again soon.";
+            Problem::new(Code::Busy, detail).retry_after(2).reply().send(request);
+        });
+    }
+}
+
+fn reply_or_problem(result: Result<Reply, Problem>) -> Reply {
+    result.unwrap_or_else(|problem| problem.reply())
+}
+
+/// What is left of a chunked body would be taken for the connection's next request. (What is left of
+/// one with a length tiny_http skips by itself.)
+fn rest_of_chunks(request: &mut Request) {
+    if request.body_length().is_none() && matches!(Framing::of(request), Ok(Framing::Chunked)) {
+        // An error ends the connection, and with it the danger.
+        drop(io::copy(request.as_reader(), &mut io::sink()));
+    }
+}
+
+/// Keeps the thread when a request brings down what answers it: tiny_http panics on a few.
+fn surviving(work: impl FnOnce()) {
+    // Nothing shared is left half-changed: the locks on the way are held for single steps.
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        log::error!("a request's answer panicked; its client was told 500 if it could be");
+    }
+}

@@ -1,0 +1,124 @@
+//! Every address of the server, and what each method does there.
+
+use tiny_http::{Method, Request};
+
+use super::problem::{Code, Problem};
+use super::reply::Reply;
+use super::waiting::Wait;
+use super::{health, jobs, result, submit};
+use crate::job::JobId;
+use crate::shared::Shared;
+
+/// The longest path and query, in bytes.
+const URI_MAX: usize = 16 * 1024;
+
+/// What becomes of a request.
+pub(crate) enum Answer {
+    /// It is answered.
+    Now(Reply),
+    /// It is answered when its job has ended, or its time is up.
+    Park(Wait),
+}
+
+/// An address.
+enum Route {
+    Hello,
+    Livez,
+    Readyz,
+    Send,
+    Jobs,
+    Job(JobId),
+    JobResult(JobId),
+    JobDeliveries(JobId),
+}
+
+/// Does what the request asks for.
+pub(crate) fn answer(shared: &Shared, request: &mut Request) -> Result<Answer, Problem> {
+    let uri = request.url().to_owned();
+    if uri.len() > URI_MAX {
+        let detail = "The address is longer than 16 KiB. Send parameters in a form.";
+        return Err(Problem::new(Code::UriTooLong, detail));
+    }
+    let (path, query) = path_and_query(&uri);
+    let route = Route::of(path)?;
+    // A HEAD is a GET whose body tiny_http does not send.
+    let method = match request.method() {
+        Method::Head => Method::Get,
+        method => method.clone(),
+    };
+    match (route, method) {
+        (Route::Hello, Method::Get) => Ok(Answer::Now(health::hello(shared))),
+        (Route::Livez, Method::Get) => Ok(Answer::Now(health::live())),
+        (Route::Readyz, Method::Get) => health::ready(shared).map(Answer::Now),
+        (Route::Send, Method::Post) => submit::send(shared, request),
+        (Route::Jobs, Method::Post) => submit::create(shared, request, query),
+        (Route::Jobs, Method::Get) => jobs::list(shared, query).map(Answer::Now),
+        (Route::Job(id), Method::Get) => jobs::show(shared, request, id, query),
+        (Route::Job(id), Method::Delete) => jobs::delete(shared, id).map(Answer::Now),
+        (Route::JobResult(id), Method::Get) => result::show(shared, id, query).map(Answer::Now),
+        (Route::JobDeliveries(id), Method::Get) => jobs::deliveries(shared, id).map(Answer::Now),
+        (route, _) => Err(method_not_allowed(&route)),
+    }
+}
+
+impl Route {
+    fn of(path: &str) -> Result<Route, Problem> {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let id = |text: &str| text.parse().map_err(|_| Problem::unknown_job());
+        Ok(match segments.as_slice() {
+            [""] => Route::Hello,
+            ["livez"] => Route::Livez,
+            ["readyz"] => Route::Readyz,
+            ["send"] => Route::Send,
+            ["jobs"] => Route::Jobs,
+            ["jobs", job] => Route::Job(id(job)?),
+            ["jobs", job, "result"] => Route::JobResult(id(job)?),
+            ["jobs", job, "deliveries"] => Route::JobDeliveries(id(job)?),
+            _ => {
+                return Err(Problem::new(Code::NotFound, "Nothing is here. `GET /` says what is."));
+            }
+        })
+    }
+
+    /// The methods it takes, as `Allow` lists them.
+    fn allow(&self) -> &'static str {
+        match self {
+            Route::Hello
+            | Route::Livez
+            | Route::Readyz
+            | Route::JobResult(_)
+            | Route::JobDeliveries(_) => "GET, HEAD",
+            Route::Send => "POST",
+            Route::Jobs => "GET, HEAD, POST",
+            Route::Job(_) => "GET, HEAD, DELETE",
+        }
+    }
+}
+
+fn method_not_allowed(route: &Route) -> Problem {
+    let allow = route.allow();
+    Problem::new(Code::MethodNotAllowed, format!("This address takes {allow}."))
+        .with("Allow", allow)
+}
+
+/// Splits a request's target. Proxies are sent whole URLs; what stands before the path is theirs.
+fn path_and_query(uri: &str) -> (&str, &str) {
+    let target = match uri.strip_prefix("http://") {
+        Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+        None => uri,
+    };
+    target.split_once('?').unwrap_or((target, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_a_target() {
+        assert_eq!(path_and_query("/jobs"), ("/jobs", ""));
+        assert_eq!(path_and_query("/jobs?a=1?b"), ("/jobs", "a=1?b"));
+        assert_eq!(path_and_query("http://host:80/jobs?a"), ("/jobs", "a"));
+        assert_eq!(path_and_query("http://host"), ("/", ""));
+    }
+}

@@ -1,0 +1,214 @@
+//! `POST /send` and `POST /jobs`: from a request to a stored job.
+
+use std::time::{Duration, Instant};
+
+use tiny_http::Request;
+
+use super::draft::{Contract, Draft};
+use super::header;
+use super::jobs;
+use super::problem::{Code, Problem};
+use super::reply::Reply;
+use super::routes::Answer;
+use super::upload::{self, Body, BodyKind, Framing, Upload};
+use super::waiting::{Resume, Wait};
+use super::wire::Snapshot;
+use crate::job::{InputInfo, Job, JobId, Timestamp};
+use crate::pace::Pace;
+use crate::queue::{Submission, SubmitError, Submitted};
+use crate::shared::{Phase, Shared};
+
+/// `POST /send`: 204, and the result comes to the callback.
+pub(crate) fn send(shared: &Shared, request: &mut Request) -> Result<Answer, Problem> {
+    let accepted = accept(shared, request, Contract::Send, "")?;
+    Ok(Answer::Now(accepted.mark(Reply::empty(204))))
+}
+
+/// `POST /jobs`: 202 with the job, or with `Prefer: wait` the finished one.
+pub(crate) fn create(
+    shared: &Shared,
+    request: &mut Request,
+    query: &str,
+) -> Result<Answer, Problem> {
+    let preferred = header::preferred_wait(header::all(request, "Prefer"));
+    let accepted = accept(shared, request, Contract::Jobs, query)?;
+    let receipt = Receipt { accepted, preferred };
+    match preferred {
+        Some(seconds) if seconds > 0 && !receipt.accepted.finished => Ok(Answer::Park(Wait {
+            job: receipt.accepted.id,
+            until: Instant::now() + Duration::from_secs(seconds),
+            resume: Resume::Submitted(receipt),
+        })),
+        Some(_) | None => receipt.reply(shared).map(Answer::Now),
+    }
+}
+
+/// A job that was accepted, and how.
+#[derive(Debug)]
+struct Accepted {
+    id: JobId,
+    fate: Fate,
+    finished: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    New,
+    Replayed,
+    Coalesced,
+}
+
+impl Accepted {
+    fn new(fate: Fate, job: &Job) -> Accepted {
+        Accepted { id: job.id, fate, finished: job.state.is_finished() }
+    }
+
+    /// Puts the job's address on the reply, and whether it is the job of an earlier request.
+    fn mark(&self, reply: Reply) -> Reply {
+        let reply = reply.with("Location", jobs::address(self.id));
+        match self.fate {
+            Fate::New => reply,
+            Fate::Replayed => reply.with("Idempotent-Replayed", "true"),
+            Fate::Coalesced => reply.with("Ringback-Coalesced", "true"),
+        }
+    }
+}
+
+/// What the reply to an accepted `POST /jobs` is made of, perhaps later.
+#[derive(Debug)]
+pub(crate) struct Receipt {
+    accepted: Accepted,
+    /// The seconds of `Prefer: wait`.
+    preferred: Option<u64>,
+}
+
+impl Receipt {
+    /// The reply, with the job as it stands now.
+    pub(crate) fn reply(&self, shared: &Shared) -> Result<Reply, Problem> {
+        let id = self.accepted.id;
+        let snapshot = Snapshot::take(shared, id)?.ok_or_else(Problem::unknown_job)?;
+        let finished = snapshot.job.state.is_finished();
+        let status = if finished && self.preferred.is_some() { 200 } else { 202 };
+        let mut reply = self.accepted.mark(Reply::json(status, &snapshot.json()));
+        if !finished {
+            let wait = Pace::retry_after(snapshot.eta_s());
+            reply = reply.with("Retry-After", wait.to_string());
+        }
+        Ok(match self.preferred {
+            Some(seconds) => reply.with("Preference-Applied", format!("wait={seconds}")),
+            None => reply,
+        })
+    }
+}
+
+fn accept(
+    shared: &Shared,
+    request: &mut Request,
+    contract: Contract,
+    query: &str,
+) -> Result<Accepted, Problem> {
+    let created_at = Timestamp::now();
+    check_room(shared)?;
+    let framing = Framing::of(request)?;
+    let idempotency_key = idempotency_key(request)?;
+    let mut draft = Draft::new(contract);
+    draft.read_query(query)?;
+    let upload = receive(shared, request, framing, &mut draft)?;
+    draft.check(shared, upload.content_type.as_deref())?;
+    draft.check_complete(shared)?;
+    let task = draft.task(shared)?.name.clone();
+    let coalesce = draft.coalesce()?;
+    let Upload { name, content_type, received } = upload;
+    let submitted = shared.queue.submit(Submission {
+        id: JobId::new(),
+        task,
+        parameters: draft.parameters,
+        input: InputInfo {
+            name,
+            content_type,
+            bytes: received.bytes,
+            sha256: received.sha256,
+            duration_s: None,
+        },
+        body: received.body,
+        callback: draft.callback,
+        created_at,
+        client: String::new(),
+        idempotency_key,
+        coalesce,
+    });
+    match submitted {
+        Ok(Submitted::New(job)) => Ok(Accepted::new(Fate::New, &job)),
+        Ok(Submitted::Replayed(job)) => Ok(Accepted::new(Fate::Replayed, &job)),
+        Ok(Submitted::Coalesced(job)) => Ok(Accepted::new(Fate::Coalesced, &job)),
+        Err(error) => Err(refusal(shared, error)),
+    }
+}
+
+/// Reads the body, once what the head says is right.
+fn receive(
+    shared: &Shared,
+    request: &mut Request,
+    framing: Framing,
+    draft: &mut Draft,
+) -> Result<Upload, Problem> {
+    let max = shared.config.max_body;
+    match BodyKind::of(header::find(request, "Content-Type"))? {
+        BodyKind::Form(boundary) => {
+            let body = Body::of(request, framing, max)?;
+            upload::receive_form(shared, body, &boundary, draft)
+        }
+        BodyKind::Raw(_) if draft.contract() == Contract::Send => Err(Problem::new(
+            Code::UnsupportedType,
+            "Send a form (`multipart/form-data`) with the parts `file` and `callback`.",
+        )
+        .with("Accept-Post", "multipart/form-data")),
+        BodyKind::Raw(_) if framing == Framing::Chunked => Err(Problem::new(
+            Code::LengthRequired,
+            "Send a `Content-Length`: without one a body that was cut off looks whole.",
+        )),
+        BodyKind::Raw(content_type) => {
+            draft.check(shared, content_type.as_deref())?;
+            draft.check_complete(shared)?;
+            let body = Body::of(request, framing, max)?;
+            upload::receive_raw(shared, body, content_type)
+        }
+    }
+}
+
+/// Refuses before the body is read when there is no use in reading it.
+fn check_room(shared: &Shared) -> Result<(), Problem> {
+    if shared.phase() == Phase::Draining {
+        let detail = "The server is stopping and takes no new jobs. Try again soon.";
+        return Err(Problem::new(Code::Draining, detail).retry_after(5));
+    }
+    let depth = shared.queue.depth();
+    if depth.queued >= depth.bound { Err(queue_full(shared)) } else { Ok(()) }
+}
+
+fn queue_full(shared: &Shared) -> Problem {
+    let bound = shared.queue.depth().bound;
+    let wait = Pace::retry_after(shared.pace.until_one_ends(shared.config.workers));
+    let detail = format!("{bound} jobs wait already (`--max-queued`). Try again in {wait} s.");
+    Problem::new(Code::QueueFull, detail).retry_after(wait)
+}
+
+fn refusal(shared: &Shared, error: SubmitError) -> Problem {
+    match error {
+        SubmitError::Full => queue_full(shared),
+        SubmitError::KeyReused => Problem::new(
+            Code::IdempotencyKeyReused,
+            "This `Idempotency-Key` came before with another request. Use a new key.",
+        ),
+        SubmitError::DiskFull => Problem::disk_full(),
+        SubmitError::Store(error) => Problem::internal(error),
+    }
+}
+
+fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
+    let Some(value) = header::find(request, "Idempotency-Key") else { return Ok(None) };
+    header::idempotency_key(value).map(Some).map_err(|header::BadKey| {
+        let detail = "An `Idempotency-Key` is 1 to 255 printable ASCII characters, best in \"\".";
+        Problem::new(Code::BadIdempotencyKey, detail)
+    })
+}
