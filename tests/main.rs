@@ -2,9 +2,11 @@
 //!
 //! | module | what it holds the server to |
 //! |---|---|
+//! | `http` | the wire contract: refusals, repeats, waits, pages |
 //! | `lifecycle` | a job from the request to its end |
 //! | `kill` | a process that ends in the middle: kill -9, SIGTERM, a second signal |
 
+mod http;
 mod kill;
 mod lifecycle;
 mod support;

@@ -8,8 +8,9 @@ use std::ops::Range;
 
 use memchr::memmem::{self, Finder};
 
-use super::header::Parameterized;
+pub(crate) use self::head::PartHead;
 
+mod head;
 #[cfg(test)]
 mod tests;
 
@@ -17,8 +18,6 @@ mod tests;
 const PARTS_MAX: usize = 100;
 /// The longest head of a part, in bytes.
 const HEAD_MAX: usize = 8 * 1024;
-/// The longest name of a part, in bytes.
-const NAME_MAX: usize = 256;
 /// The most bytes before the first boundary and after the last, each.
 const AROUND_MAX: usize = 8 * 1024;
 /// The most spaces and tabs after a boundary.
@@ -62,17 +61,6 @@ impl fmt::Display for MultipartError {
     }
 }
 
-/// What a part says of itself.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct PartHead {
-    /// The field's name.
-    pub(crate) name: String,
-    /// The file's name as it was sent; `None` for a field that is not a file.
-    pub(crate) file_name: Option<Vec<u8>>,
-    /// The content type without parameters, in lower case.
-    pub(crate) content_type: Option<String>,
-}
-
 /// A reader of one body. [`next_part`](Multipart::next_part) and
 /// [`next_piece`](Multipart::next_piece) take turns.
 pub(crate) struct Multipart<R> {
@@ -100,12 +88,20 @@ enum Place {
     End,
 }
 
+/// What the window begins with.
+enum Ahead {
+    /// So many bytes of content; with none, more must be read to tell.
+    Content(usize),
+    /// A boundary of so many bytes, and what is behind it.
+    Boundary(usize, Place),
+}
+
 /// What a delimiter in the window turns out to be.
 enum Line {
-    /// A boundary of this length.
+    /// A boundary, followed by so many spaces and tabs up to the line's end.
     Boundary(usize),
-    /// The closing boundary, of this length.
-    Closing(usize),
+    /// The closing boundary.
+    Closing,
     /// Content that looks like one.
     Content,
     /// More of the line must be read to tell.
@@ -173,33 +169,39 @@ impl<R: Read> Multipart<R> {
 
     /// The next piece of content; `None` at a boundary, which is then behind.
     fn piece(&mut self) -> Result<Option<Range<usize>>, MultipartError> {
-        let delimiter = self.delimiter.needle().len();
         loop {
-            let unread = &self.window[self.unread.clone()];
-            let piece = match self.delimiter.find(unread) {
-                Some(0) => match line_after_delimiter(&unread[delimiter..]) {
-                    Line::Boundary(length) => {
-                        self.take(delimiter + length);
-                        self.place = Place::Head;
-                        return Ok(None);
-                    }
-                    Line::Closing(length) => {
-                        self.take(delimiter + length);
-                        self.place = Place::Epilogue;
-                        return Ok(None);
-                    }
-                    Line::Content => delimiter,
-                    Line::Unfinished => 0,
-                },
-                Some(at) => at,
-                // A delimiter may begin in the last bytes and end in those not read yet.
-                None => unread.len().saturating_sub(delimiter - 1),
-            };
-            if piece > 0 {
-                return Ok(Some(self.take(piece)));
+            match self.look() {
+                Ahead::Content(0) => self.fill()?,
+                Ahead::Content(length) => return Ok(Some(self.take(length))),
+                Ahead::Boundary(length, place) => {
+                    self.take(length);
+                    self.place = place;
+                    return Ok(None);
+                }
             }
-            self.fill()?;
         }
+    }
+
+    /// Tells what the unread part of the window begins with.
+    fn look(&self) -> Ahead {
+        let unread = &self.window[self.unread.clone()];
+        let delimiter = self.delimiter.needle().len();
+        let mut searched = 0;
+        while let Some(at) = self.delimiter.find(&unread[searched..]).map(|at| searched + at) {
+            match line_after_delimiter(&unread[at + delimiter..]) {
+                Line::Content => searched = at + delimiter,
+                Line::Boundary(padding) if at == 0 => {
+                    return Ahead::Boundary(delimiter + padding, Place::Head);
+                }
+                Line::Closing if at == 0 => {
+                    return Ahead::Boundary(delimiter + 2, Place::Epilogue);
+                }
+                Line::Boundary(_) | Line::Closing | Line::Unfinished => return Ahead::Content(at),
+            }
+        }
+        // A delimiter may begin in the last bytes and end in those not read yet. None begins inside
+        // another: the carriage return is only at its start.
+        Ahead::Content(unread.len().saturating_sub(delimiter - 1).max(searched))
     }
 
     fn read_head(&mut self) -> Result<PartHead, MultipartError> {
@@ -222,7 +224,7 @@ impl<R: Read> Multipart<R> {
         };
         let head = self.take(end + 4);
         self.place = Place::Content;
-        parse_head(&self.window[head.start..head.start + end])
+        PartHead::parse(&self.window[head.start..head.start + end])
     }
 
     fn skip_epilogue(&mut self) -> Result<(), MultipartError> {
@@ -275,7 +277,7 @@ impl<R: Read> Multipart<R> {
 /// Looks at what follows a delimiter. A boundary fills its line up to spaces and tabs.
 fn line_after_delimiter(rest: &[u8]) -> Line {
     if rest.starts_with(b"--") {
-        return Line::Closing(2);
+        return Line::Closing;
     }
     let padding =
         rest.iter().take(PADDING_MAX).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
@@ -285,69 +287,4 @@ fn line_after_delimiter(rest: &[u8]) -> Line {
         [b'-'] if padding == 0 => Line::Unfinished,
         _ => Line::Content,
     }
-}
-
-/// Reads a part's head: the line end before it, and its lines.
-fn parse_head(head: &[u8]) -> Result<PartHead, MultipartError> {
-    let mut disposition = None;
-    let mut content_type = None;
-    for line in unfolded(head) {
-        let Some(colon) = memchr::memchr(b':', &line) else {
-            return Err(MultipartError::Malformed("a line of a part's head has no colon"));
-        };
-        let (name, value) = (&line[..colon], &line[colon + 1..]);
-        if name.eq_ignore_ascii_case(b"content-disposition") {
-            disposition = Parameterized::parse(value);
-        } else if name.eq_ignore_ascii_case(b"content-type") {
-            content_type = Parameterized::parse(value);
-        }
-    }
-    let disposition = disposition.filter(|disposition| disposition.value == "form-data").ok_or(
-        MultipartError::Malformed("a part has no well-formed `Content-Disposition: form-data`"),
-    )?;
-    let name = disposition.get("name").map(unescaped).and_then(|name| String::from_utf8(name).ok());
-    Ok(PartHead {
-        name: name
-            .filter(|name| name.len() <= NAME_MAX)
-            .ok_or(MultipartError::Malformed("a part has no name of up to 256 bytes of UTF-8"))?,
-        file_name: disposition.get("filename").map(unescaped),
-        content_type: content_type.and_then(|value| value.essence().map(str::to_owned)),
-    })
-}
-
-/// The lines of a head. One that begins with a space or a tab goes on with the line before it.
-fn unfolded(head: &[u8]) -> Vec<Vec<u8>> {
-    let mut lines: Vec<Vec<u8>> = Vec::new();
-    let mut rest = head;
-    while let Some(after) = rest.strip_prefix(b"\r\n") {
-        let end = memmem::find(after, b"\r\n").unwrap_or(after.len());
-        let (line, left) = after.split_at(end);
-        rest = left;
-        match lines.last_mut() {
-            Some(last) if line.starts_with(b" ") || line.starts_with(b"\t") => {
-                last.extend_from_slice(line);
-            }
-            _ if line.is_empty() => {}
-            _ => lines.push(line.to_vec()),
-        }
-    }
-    lines
-}
-
-/// Browsers write a quotation mark and line ends in names as `%22`, `%0D` and `%0A`, and nothing
-/// else so.
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, ..] = rest {
-        let (byte, length) = match rest {
-            [b'%', b'2', b'2', ..] => (b'"', 3),
-            [b'%', b'0', b'D' | b'd', ..] => (b'\r', 3),
-            [b'%', b'0', b'A' | b'a', ..] => (b'\n', 3),
-            _ => (*first, 1),
-        };
-        plain.push(byte);
-        rest = &rest[length..];
-    }
-    plain
 }

@@ -107,7 +107,6 @@ fn accept(
     contract: Contract,
     query: &str,
 ) -> Result<Accepted, Problem> {
-    let created_at = Timestamp::now();
     check_room(shared)?;
     let framing = Framing::of(request)?;
     let idempotency_key = idempotency_key(request)?;
@@ -132,7 +131,7 @@ fn accept(
         },
         body: received.body,
         callback: draft.callback,
-        created_at,
+        created_at: Timestamp::now(),
         client: String::new(),
         idempotency_key,
         coalesce,

@@ -4,6 +4,7 @@ use std::io::{self, Read};
 
 use proptest::prelude::*;
 
+use super::head::NAME_MAX;
 use super::*;
 
 /// Gives out at most `step` bytes at a time.

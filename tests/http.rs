@@ -1,0 +1,539 @@
+//! The wire contract, held against a real server: what is refused and how, what is repeated, what
+//! waits.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use ringback::{Attempt, CallbackPolicy, Output, Server};
+
+use crate::support::{
+    FORM_TYPE, PATIENCE, Part, Reply, Target, TestServer, agent, echo, form, gated, request,
+};
+
+/// Sends bytes as they are, ends the sending side, and reads what comes back.
+fn exchange(server: &TestServer, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.addr()).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.write_all(bytes).expect("it is sent");
+    stream.shutdown(Shutdown::Write).expect("it is ended");
+    let mut reply = Vec::new();
+    // A server that closes on a broken request may reset the connection.
+    drop(stream.read_to_end(&mut reply));
+    String::from_utf8(reply).expect("UTF-8")
+}
+
+fn with_headers(server: &TestServer, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    let request_to = agent().post(server.url(path));
+    let request_to = headers.iter().fold(request_to, |to, (name, value)| to.header(*name, *value));
+    request(request_to.send(body))
+}
+
+fn file(contents: &[u8]) -> Part<'_> {
+    Part::File("file", "a.bin", "application/octet-stream", contents)
+}
+
+fn jobs_of(server: &TestServer) -> Vec<serde_json::Value> {
+    server.get("/jobs?limit=100").json()["jobs"].as_array().expect("jobs").clone()
+}
+
+#[test]
+fn send_answers_204_with_the_jobs_address() {
+    let server = TestServer::start(echo());
+    let parts = [file(b"hello"), Part::Field("callback", "http://127.0.0.1:9/hook")];
+    let reply = server.post_form("/send", &parts);
+    assert_eq!((reply.status, reply.body.len()), (204, 0), "{reply:?}");
+    let job = server.finished(reply.header("location").expect("a location"));
+    assert_eq!(job["data"], "hello");
+    assert_eq!(job["callback"]["url"], "http://127.0.0.1:9/hook");
+}
+
+#[test]
+fn fields_are_parameters_except_the_reserved_ones() {
+    let server = TestServer::start(Server::builder().task("tell", |attempt: &Attempt| {
+        let all = attempt.parameters();
+        Ok(Output::text(all.names().map(|n| format!("{n}={:?};", all.all(n))).collect::<String>()))
+    }));
+    let parts = [
+        Part::Field("word", "ä b"),
+        Part::Field("word", "c"),
+        Part::Field("task", "tell"),
+        Part::Field("coalesce", "false"),
+        file(b"x"),
+    ];
+    let reply = server.post_form("/jobs?query=1%202", &parts);
+    let job = server.finished(reply.header("location").expect("a location"));
+    assert_eq!(job["data"], "query=[\"1 2\"];word=[\"ä b\", \"c\"];");
+    assert_eq!(job["parameters"]["word"][1], "c");
+
+    let callback = Part::Field("callback", "http://127.0.0.1:9/");
+    let parts = [Part::Field("task", "translate"), file(b"x"), callback];
+    let reply = server.post_form("/send?query=1", &parts);
+    let job = server.finished(reply.header("location").expect("a location"));
+    assert_eq!(job["data"], "task=[\"translate\"];", "/send knows `callback` only");
+}
+
+#[test]
+fn forms_that_lack_something_are_told_what() {
+    let server = TestServer::start(echo());
+    let callback = || Part::Field("callback", "http://127.0.0.1:9/");
+    let unnamed = || Part::File("file", "", "text/plain", b"x");
+    let elsewhere = || Part::File("audio", "a.wav", "audio/wav", b"x");
+    let long = "x".repeat(64 * 1024 + 1);
+    let cases: [(&str, Vec<Part<'_>>, u16, &str); 14] = [
+        ("/send", vec![callback()], 422, "missing_file"),
+        ("/send", vec![callback(), Part::Field("file", "x")], 422, "missing_file"),
+        ("/send", vec![callback(), unnamed()], 422, "missing_file"),
+        ("/send", vec![file(b"x")], 422, "missing_callback"),
+        ("/send", vec![callback(), file(b"")], 422, "empty_input"),
+        ("/send", vec![callback(), file(b"x"), file(b"y")], 422, "unexpected_file"),
+        ("/send", vec![callback(), elsewhere()], 422, "unexpected_file"),
+        ("/send", vec![callback(), callback(), file(b"x")], 422, "bad_parameter"),
+        ("/jobs", vec![], 422, "missing_file"),
+        ("/jobs", vec![file(b"x"), Part::Field("coalesce", "no")], 422, "bad_parameter"),
+        ("/jobs", vec![file(b"x"), Part::Field("task", "dance")], 422, "unknown_task"),
+        ("/jobs", vec![file(b"x"), Part::Field("callback", "ftp://h/")], 422, "bad_callback"),
+        ("/jobs", vec![file(b"x"), Part::Field("callback", "hook")], 422, "bad_callback"),
+        ("/jobs", vec![file(b"x"), Part::Field("long", &long)], 422, "bad_parameter"),
+    ];
+    for (path, parts, status, code) in cases {
+        let reply = server.post_form(path, &parts);
+        assert_eq!((reply.status, reply.code().as_str()), (status, code), "{reply:?}");
+        let problem = reply.json();
+        assert_eq!(problem["status"], status);
+        assert!(problem["detail"].as_str().expect("a detail").ends_with('.'), "{problem}");
+    }
+    assert_eq!(server.post("/send", "audio/wav", b"x").code(), "unsupported_type");
+    assert_eq!(server.post("/jobs", "audio/wav", b"").code(), "empty_input");
+    assert_eq!(server.post("/jobs", "multipart/form-data", b"x").code(), "bad_multipart");
+    assert_eq!(jobs_of(&server).len(), 0);
+}
+
+#[test]
+fn callbacks_are_held_to_the_rule() {
+    let server = TestServer::start(echo().callbacks(CallbackPolicy::Public));
+    let reply = server.post("/jobs?callback=http://127.0.0.1:9/", "text/plain", b"x");
+    assert_eq!((reply.status, reply.code().as_str()), (422, "callback_refused"));
+    assert!(reply.text().contains("--callbacks"), "{reply:?}");
+    let parts = [Part::Field("callback", "http://10.0.0.1/"), file(b"x")];
+    assert_eq!(server.post_form("/send", &parts).code(), "callback_refused");
+}
+
+#[test]
+fn a_cut_off_form_is_refused_wherever_it_is_cut() {
+    let server = TestServer::start(echo());
+    let body = form(&[file(&[b'x'; 1200]), Part::Field("word", "y")]);
+    let head = |length: usize| {
+        format!(
+            "POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM_TYPE}\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    // The form is whole once its closing boundary is; a line end follows it.
+    for end in 0..body.len() - 2 {
+        let whole_message = [head(end).as_bytes(), &body[..end]].concat();
+        let reply = exchange(&server, &whole_message);
+        assert!(reply.starts_with("HTTP/1.1 400"), "cut at {end}: {reply}");
+        assert!(reply.contains("bad_multipart"), "cut at {end}: {reply}");
+    }
+    for end in (0..body.len()).step_by(7) {
+        let cut_message = [head(body.len()).as_bytes(), &body[..end]].concat();
+        let reply = exchange(&server, &cut_message);
+        assert!(reply.starts_with("HTTP/1.1 400"), "cut at {end}: {reply}");
+    }
+    assert_eq!(jobs_of(&server).len(), 0);
+    let whole = [head(body.len()).as_bytes(), &body].concat();
+    assert!(exchange(&server, &whole).starts_with("HTTP/1.1 202"));
+}
+
+#[test]
+fn a_cut_off_input_leaves_nothing_behind() {
+    let server = TestServer::start(echo());
+    let input = vec![7; 200_000];
+    let form = form(&[file(&input)]);
+    for (content_type, body) in [("audio/wav", &input), (FORM_TYPE, &form)] {
+        for end in [1_500, 70_000, 199_999] {
+            let head = format!(
+                "POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            let reply = exchange(&server, &[head.as_bytes(), &body[..end]].concat());
+            assert!(reply.starts_with("HTTP/1.1 400"), "cut at {end}: {reply}");
+            assert_eq!(files_below(&server.folder().join("spool")), 0);
+        }
+    }
+    assert_eq!(jobs_of(&server).len(), 0);
+}
+
+fn files_below(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| if path.is_dir() { files_below(&path) } else { 1 })
+        .sum()
+}
+
+fn chunked(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    let mut message = head.into_bytes();
+    for chunk in body.chunks(100) {
+        message.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        message.extend_from_slice(chunk);
+        message.extend_from_slice(b"\r\n");
+    }
+    message.extend_from_slice(b"0\r\n\r\n");
+    message
+}
+
+const NEXT: &[u8] = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn chunks_are_taken_for_forms_alone() {
+    let server = TestServer::start(echo().max_body(5_000));
+    let fits = chunked("/jobs", FORM_TYPE, &form(&[file(&[b'x'; 3_000])]));
+    let reply = exchange(&server, &[&fits, NEXT].concat());
+    assert!(reply.starts_with("HTTP/1.1 202"), "{reply}");
+    assert!(reply.contains("\"live\""), "the connection goes on: {reply}");
+
+    let too_long = chunked("/jobs", FORM_TYPE, &form(&[file(&[b'x'; 6_000])]));
+    let reply = exchange(&server, &[&too_long, NEXT].concat());
+    assert!(reply.starts_with("HTTP/1.1 413"), "{reply}");
+    assert!(reply.contains("\"live\""), "nothing of the body is taken for a request: {reply}");
+
+    let raw = chunked("/jobs", "audio/wav", b"x");
+    let reply = exchange(&server, &[&raw, NEXT].concat());
+    assert!(reply.starts_with("HTTP/1.1 411"), "{reply}");
+    assert!(reply.contains("\"live\""), "{reply}");
+}
+
+#[test]
+fn a_head_that_contradicts_itself_is_refused() {
+    let server = TestServer::start(echo());
+    for framing in [
+        "Content-Length: 5\r\nContent-Length: 5",
+        "Content-Length: +5",
+        "Content-Length: 5, 5",
+        "Content-Length: five",
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+    ] {
+        let head = format!("POST /jobs HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n");
+        let reply = exchange(&server, head.as_bytes());
+        assert!(reply.starts_with("HTTP/1.1 400"), "{framing}: {reply}");
+        assert!(reply.contains("bad_request"), "{framing}: {reply}");
+    }
+}
+
+#[test]
+fn a_body_that_is_too_long_is_refused_unread() {
+    let server = TestServer::start(echo().max_body(1_000));
+    assert_eq!(server.post("/jobs", "text/plain", &[b'x'; 1_000]).status, 202);
+    let reply = server.post("/jobs", "text/plain", &[b'x'; 1_001]);
+    assert_eq!((reply.status, reply.code().as_str()), (413, "body_too_large"));
+    assert!(reply.text().contains("1000 bytes"), "{reply:?}");
+    let mut stream = TcpStream::connect(server.addr()).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let head =
+        "POST /jobs HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("it is sent");
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).expect("an answer");
+    assert_eq!(&first, b"HTTP/1.1 413", "the client is not asked for the body");
+}
+
+#[test]
+fn addresses_and_methods_that_are_not_there() {
+    let server = TestServer::start(echo());
+    for path in ["/nothing", "/jobs/", "/jobs//result", "/jobs/x/y/z", "//"] {
+        assert_eq!(server.get(path).status, 404, "{path}");
+    }
+    let unknown = "/jobs/01936f2e-0000-7000-8000-000000000000";
+    for path in [unknown, "/jobs/x", &format!("{unknown}/result"), &format!("{unknown}/deliveries")]
+    {
+        let reply = server.get(path);
+        assert_eq!((reply.status, reply.code().as_str()), (404, "unknown_job"), "{path}");
+    }
+    assert_eq!(server.get(&format!("{unknown}?wait=60")).code(), "unknown_job");
+    assert_eq!(server.delete(unknown).code(), "unknown_job");
+    for (path, allow) in [
+        ("/jobs", "GET, HEAD, POST"),
+        ("/send", "POST"),
+        (unknown, "GET, HEAD, DELETE"),
+        ("/livez", "GET, HEAD"),
+    ] {
+        let reply = request(agent().put(server.url(path)).send("x"));
+        assert_eq!((reply.status, reply.code().as_str()), (405, "method_not_allowed"));
+        assert_eq!(reply.header("allow"), Some(allow));
+    }
+    let head = request(agent().head(server.url("/livez")).call());
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert!(server.get("/").text().contains("POST   /jobs"));
+    assert_eq!(server.get(&format!("/jobs?after={}", "x".repeat(17_000))).status, 414);
+}
+
+#[test]
+fn names_and_types_are_made_harmless() {
+    let server = TestServer::start(echo());
+    let evil = Part::File("file", "../../é\u{202e}%0D%0Aa\\\"b.wav", "NOT a type", b"x");
+    let reply = server.post_form("/jobs", &[evil]);
+    let job = server.finished(reply.header("location").expect("a location"));
+    assert_eq!(job["input"]["name"], "éa\"b.wav");
+    assert_eq!(job["input"].get("type"), None);
+}
+
+#[test]
+fn a_key_stands_for_one_request() {
+    let server = TestServer::start(echo());
+    let send = |key: &str, body: &[u8]| {
+        let headers = [("idempotency-key", key), ("content-type", "text/plain")];
+        with_headers(&server, "/jobs", &headers, body)
+    };
+    let first = send("\"key-1\"", b"one");
+    assert_eq!((first.status, first.header("idempotent-replayed")), (202, None), "{first:?}");
+    server.finished(first.header("location").expect("a location"));
+    let again = send("\"key-1\"", b"one");
+    assert_eq!((again.status, again.header("location")), (202, first.header("location")));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(send("key-1", b"one").header("location"), first.header("location"));
+    let other = send("key-1", b"two");
+    assert_eq!((other.status, other.code().as_str()), (422, "idempotency_key_reused"));
+    assert_eq!(send("key-2", b"two").status, 202);
+    for bad in ["\"open", "\"\"", &"k".repeat(256)] {
+        assert_eq!(send(bad, b"x").code(), "bad_idempotency_key");
+    }
+    assert_eq!(jobs_of(&server).len(), 2);
+}
+
+#[test]
+fn the_same_work_is_one_job_while_it_is_not_done() {
+    let (builder, gate) = gated();
+    let server = TestServer::start(builder);
+    let first = server.post("/jobs?word=a", "text/plain", b"one");
+    let (id, _) = gate.next();
+    let again = server.post("/jobs?word=a", "text/plain", b"one");
+    assert_eq!((again.status, again.header("location")), (202, first.header("location")));
+    assert_eq!(again.header("ringback-coalesced"), Some("true"));
+    assert_eq!(again.json()["id"], id.to_string());
+    for other in ["/jobs?word=b", "/jobs?word=a&coalesce=false"] {
+        let other = server.post(other, "text/plain", b"one");
+        assert_ne!(other.header("location"), first.header("location"));
+        assert_eq!(other.header("ringback-coalesced"), None);
+    }
+    gate.succeed("1");
+    server.finished(first.header("location").expect("a location"));
+    let later = server.post("/jobs?word=a", "text/plain", b"one");
+    assert_ne!(later.header("location"), first.header("location"), "a finished job is history");
+    for _ in 0..3 {
+        gate.next();
+        gate.succeed("x");
+    }
+}
+
+#[test]
+fn a_tag_spares_what_the_client_has() {
+    let (builder, gate) = gated();
+    let server = TestServer::start(builder);
+    let blocker = server.submit(b"0");
+    gate.next();
+    let job = server.submit(b"1");
+    let first = server.get(&job);
+    let tag = first.header("etag").expect("a tag").to_owned();
+    let ask = || request(agent().get(server.url(&job)).header("if-none-match", &tag).call());
+    let unchanged = ask();
+    assert_eq!((unchanged.status, unchanged.body.len()), (304, 0), "{unchanged:?}");
+    assert_eq!(unchanged.header("etag"), Some(tag.as_str()));
+    assert!(unchanged.header("retry-after").is_some());
+    gate.succeed("0");
+    server.finished(&blocker);
+    gate.next();
+    assert_eq!(ask().status, 200, "it runs now");
+    gate.succeed("1");
+    let done = server.finished(&job);
+    assert_eq!(done["data"], "1");
+    let done = ask();
+    assert_eq!((done.status, done.header("retry-after")), (200, None));
+}
+
+#[test]
+fn a_submission_waits_for_its_end_when_it_prefers_to() {
+    let (builder, gate) = gated();
+    let server = TestServer::start(builder);
+    let prefer = |wait: &str, body: &[u8]| {
+        let headers = [("prefer", wait), ("content-type", "text/plain")];
+        with_headers(&server, "/jobs", &headers, body)
+    };
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| prefer("respond-async, wait=30", b"1"));
+        gate.next();
+        gate.succeed("done");
+        let reply = waiting.join().expect("a reply");
+        assert_eq!((reply.status, &reply.json()["data"]), (200, &"done".into()), "{reply:?}");
+        assert_eq!(reply.header("preference-applied"), Some("wait=30"));
+        assert!(reply.header("location").is_some());
+    });
+    let began = Instant::now();
+    let reply = prefer("wait=1", b"2");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!((reply.status, reply.header("preference-applied")), (202, Some("wait=1")));
+    assert!(reply.header("retry-after").is_some());
+    gate.next();
+    gate.succeed("2");
+}
+
+#[test]
+fn a_wait_ends_with_its_time_or_with_the_job_however_that_ends() {
+    let (builder, gate) = gated();
+    let server = TestServer::start(builder);
+    let job = server.submit(b"1");
+    gate.next();
+    let began = Instant::now();
+    let reply = server.get(&format!("{job}?wait=1"));
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!((reply.status, &reply.json()["state"]), (200, &"running".into()));
+    assert!(reply.header("retry-after").is_some());
+    assert_eq!(server.get(&format!("{job}?wait=soon")).code(), "bad_parameter");
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let (tell, url) = (tell.clone(), server.url(&format!("{job}?wait=60")));
+            scope.spawn(move || tell.send(request(agent().get(url).call())));
+        }
+        // Canceled before or after a request is parked: it is answered either way.
+        assert_eq!(server.delete(&job).status, 200);
+        for _ in 0..3 {
+            let reply = told.recv_timeout(PATIENCE).expect("an answer before the minute");
+            assert_eq!(reply.json()["state"], "canceled");
+        }
+    });
+}
+
+#[test]
+fn a_stop_answers_those_who_wait() {
+    let (builder, gate) = gated();
+    let server = TestServer::start(builder.drain(Duration::from_millis(200)));
+    let job = server.submit(b"1");
+    gate.next();
+    let (asked, url) = (server.addr(), format!("{job}?wait=60"));
+    let waiting = std::thread::spawn(move || {
+        let mut stream = TcpStream::connect(asked).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let head = format!("GET {url} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("it is sent");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).expect("an answer");
+        reply
+    });
+    // The request is on its way or parked: both are answered.
+    let ready = server.get("/readyz");
+    assert_eq!((ready.status, &ready.json()["status"]), (200, &"ready".into()));
+    server.stop();
+    let reply = waiting.join().expect("a reply");
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    assert!(reply.contains("\"state\":\"queued\""), "it went back to the queue: {reply}");
+}
+
+#[test]
+fn a_server_that_starts_says_so_and_takes_jobs() {
+    let (go, goes) = mpsc::channel::<()>();
+    let folder = tempfile::tempdir().expect("a folder");
+    let builder = echo().data(folder.path()).prepare(move || {
+        goes.recv().expect("the test says go");
+        Ok(())
+    });
+    let server = builder.bind("127.0.0.1:0").expect("bind");
+    let url = format!("http://{}", server.addr());
+    let starting = std::thread::spawn(move || server.start().expect("start"));
+    let reply = request(agent().get(format!("{url}/readyz")).call());
+    assert_eq!((reply.status, reply.code().as_str()), (503, "starting"));
+    assert_eq!(request(agent().get(format!("{url}/livez")).call()).status, 200);
+    assert_eq!(request(agent().post(format!("{url}/jobs")).send("x")).status, 202);
+    go.send(()).expect("it waits");
+    let running = starting.join().expect("it starts");
+    assert_eq!(request(agent().get(format!("{url}/readyz")).call()).status, 200);
+    running.stop();
+}
+
+#[test]
+fn jobs_are_listed_newest_first_and_by_the_page() {
+    let server = TestServer::start(echo());
+    let mut sent: Vec<String> = (0..5).map(|n| server.submit(format!("{n}").as_bytes())).collect();
+    for job in &sent {
+        server.finished(job);
+    }
+    sent.reverse();
+    let mut listed = Vec::new();
+    let mut next = "/jobs?limit=2&state=succeeded".to_owned();
+    loop {
+        let page = server.get(&next);
+        for job in page.json()["jobs"].as_array().expect("jobs") {
+            assert_eq!(job.get("data"), None, "lists leave the data out");
+            listed.push(format!("/jobs/{}", job["id"].as_str().expect("an id")));
+        }
+        let body = page.json();
+        let Some(path) = body.get("next").and_then(|next| next.as_str()) else { break };
+        assert_eq!(page.header("link"), Some(format!("<{path}>; rel=\"next\"").as_str()));
+        next = path.to_owned();
+    }
+    assert_eq!(listed, sent);
+    assert_eq!(server.get("/jobs?state=failed").json()["jobs"].as_array().map(Vec::len), Some(0));
+    for bad in ["state=lost", "limit=0", "limit=101", "limit=x", "after=x"] {
+        assert_eq!(server.get(&format!("/jobs?{bad}")).code(), "bad_parameter", "{bad}");
+    }
+}
+
+#[test]
+fn a_job_without_an_output_has_no_result() {
+    let (builder, gate) = gated();
+    let server = TestServer::start(builder);
+    let job = server.submit(b"1");
+    gate.next();
+    let result = server.get(&format!("{job}/result"));
+    assert_eq!((result.status, result.code().as_str()), (404, "not_finished"));
+    assert!(result.header("retry-after").is_some());
+    server.delete(&job);
+    assert_eq!(server.get(&format!("{job}/result")).code(), "no_result");
+    let deliveries = server.get(&format!("{job}/deliveries")).json();
+    assert_eq!(deliveries["deliveries"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn an_output_cannot_act_as_a_page_of_the_server() {
+    let server = TestServer::start(Server::builder().task("page", |attempt: &Attempt| {
+        let path = attempt.scratch()?.join("out");
+        std::fs::write(&path, "<script>")?;
+        Ok(Output::file(path, "a\"\r\nX-Evil: 1.html", "text/html\r\nX-Evil: 1"))
+    }));
+    let job = server.submit(b"1");
+    let data = server.finished(&job);
+    assert_eq!(data["data"]["bytes"], 8);
+    let result = server.get(&format!("{job}/result"));
+    assert_eq!((result.status, result.text()), (200, "<script>"));
+    assert_eq!(result.header("x-evil"), None);
+    assert_eq!(result.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(result.header("content-security-policy"), Some("sandbox"));
+    let disposition = result.header("content-disposition").expect("a disposition");
+    assert!(disposition.starts_with("attachment; filename=\"a___X-Evil: 1.html\""));
+}
+
+#[test]
+fn stalled_uploads_keep_nobody_from_polling() {
+    let server = TestServer::start(echo());
+    let job = server.submit(b"1");
+    let head = format!(
+        "POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM_TYPE}\r\nContent-Length: 100000\r\n\r\n"
+    );
+    let stalled: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.addr()).expect("a connection");
+            stream.write_all(head.as_bytes()).expect("it is sent");
+            stream
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(server.get(&job).status, 200);
+    }
+    assert_eq!(server.finished(&job)["data"], "1");
+    drop(stalled);
+}
