@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::header::Parameterized;
 use super::jobs::parameter;
 use super::problem::{Code, Problem, quoted};
@@ -11,6 +13,10 @@ use crate::job::{Job, JobId, State};
 use crate::pace::Pace;
 use crate::queue::{StoredData, StoredOutput};
 use crate::shared::Shared;
+
+/// Everything but what RFC 8187 lets stand for itself.
+const NOT_ATTR_CHAR: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
 
 /// The output in its own content type, or with `?format` in one of the task's other formats.
 pub(crate) fn show(shared: &Shared, id: JobId, query: &str) -> Result<Reply, Problem> {
@@ -100,16 +106,8 @@ fn attachment(name: &str) -> String {
         .chars()
         .map(|c| if matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '%') { c } else { '_' })
         .collect();
-    let encoded: String = name.bytes().map(percent_encoded).collect();
+    let encoded = utf8_percent_encode(name, NOT_ATTR_CHAR);
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
-}
-
-fn percent_encoded(byte: u8) -> String {
-    if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
-        char::from(byte).to_string()
-    } else {
-        format!("%{byte:02X}")
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The head of a part: what it is called, and what it says of its content.
 
 use memchr::memmem;
+use percent_encoding::percent_decode;
 
 use super::MultipartError;
 use crate::http::header::Parameterized;
@@ -46,10 +47,21 @@ impl PartHead {
             name: name.filter(|name| name.len() <= NAME_MAX).ok_or(MultipartError::Malformed(
                 "a part has no name of up to 256 bytes of UTF-8",
             ))?,
-            file_name: disposition.get("filename").map(unescaped),
+            file_name: file_name(&disposition),
             content_type: content_type.and_then(|value| value.essence().map(str::to_owned)),
         })
     }
+}
+
+/// The `filename`; without one the `filename*` that some old clients send for names beyond ASCII.
+fn file_name(disposition: &Parameterized) -> Option<Vec<u8>> {
+    if let Some(plain) = disposition.get("filename") {
+        return Some(unescaped(plain));
+    }
+    let extended = disposition.get("filename*")?;
+    // A charset and a language stand before the name, each ended by an apostrophe.
+    let name = extended.splitn(3, |&byte| byte == b'\'').nth(2)?;
+    Some(percent_decode(name).collect())
 }
 
 /// The lines of a head. One that begins with a space or a tab goes on with the line before it.

@@ -91,6 +91,14 @@ fn takes_what_the_standard_allows() {
 }
 
 #[test]
+fn knows_the_names_that_old_clients_send() {
+    let body = b"--b\r\nContent-Disposition: form-data; name=\"file\"; \
+        filename*=utf-8\'\'l%C3%ADnea%20%22.wav\r\n\r\n\r\n--b--";
+    let parts = read_all(&body[..], "b").expect("well-formed");
+    assert_eq!(parts[0].0, head("file", Some("línea \".wav"), None));
+}
+
+#[test]
 fn keeps_content_that_looks_like_a_boundary() {
     let content = b"\r\n--b\r\r\n--bb\r\n--b \tx\r\n--b-\r\n--b-x--b--\r\n-";
     let body = write_all("b", &[("file", Some("f"), content)]);
