@@ -107,6 +107,8 @@ fn forms_that_lack_something_are_told_what() {
     assert_eq!(server.post("/send", "audio/wav", b"x").code(), "unsupported_type");
     assert_eq!(server.post("/jobs", "audio/wav", b"").code(), "empty_input");
     assert_eq!(server.post("/jobs", "multipart/form-data", b"x").code(), "bad_multipart");
+    let packed = [("content-encoding", "gzip"), ("content-type", "audio/wav")];
+    assert_eq!(with_headers(&server, "/jobs", &packed, b"x").status, 415);
     assert_eq!(jobs_of(&server).len(), 0);
 }
 

@@ -12,7 +12,7 @@ use super::problem::{Code, Problem};
 use super::reply::Reply;
 use super::routes::{self, Answer};
 use super::upload::Framing;
-use super::waiting::{Parked, Parking};
+use super::waiting::{NotParked, Parked, Parking};
 use crate::crew::Crew;
 use crate::shared::Shared;
 
@@ -121,7 +121,8 @@ impl Desk {
                 Ok(Answer::Now(reply)) => reply.send(request),
                 Err(problem) => problem.reply().send(request),
                 Ok(Answer::Park(wait)) => {
-                    if let Err((request, wait)) = self.parking.park(request, wait) {
+                    if let Err(left) = self.parking.park(request, wait) {
+                        let NotParked { request, wait } = *left;
                         reply_or_problem(wait.reply(&self.shared, &request)).send(request);
                     }
                 }

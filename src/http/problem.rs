@@ -198,12 +198,6 @@ impl Problem {
         self.with("Retry-After", seconds.to_string())
     }
 
-    /// What it is, for programs.
-    #[cfg(test)]
-    pub(crate) fn code(&self) -> Code {
-        self.code
-    }
-
     /// As it goes out.
     pub(crate) fn reply(&self) -> Reply {
         let status = self.code.status();

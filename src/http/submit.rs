@@ -152,6 +152,7 @@ fn receive(
     draft: &mut Draft,
 ) -> Result<Upload, Problem> {
     let max = shared.config.max_body;
+    check_encoding(request)?;
     match BodyKind::of(header::find(request, "Content-Type"))? {
         BodyKind::Form(boundary) => {
             let body = Body::of(request, framing, max)?;
@@ -172,6 +173,19 @@ fn receive(
             let body = Body::of(request, framing, max)?;
             upload::receive_raw(shared, body, content_type)
         }
+    }
+}
+
+/// An input is kept as it comes: one that is packed for the way would reach the task packed.
+fn check_encoding(request: &Request) -> Result<(), Problem> {
+    match header::find(request, "Content-Encoding") {
+        None => Ok(()),
+        Some(identity) if identity.trim().eq_ignore_ascii_case("identity") => Ok(()),
+        Some(_) => Err(Problem::new(
+            Code::UnsupportedType,
+            "A body with a `Content-Encoding` is not taken. Send it as it is.",
+        )
+        .with("Accept-Encoding", "identity")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, never, select};
 use tiny_http::Request;
 
 use super::jobs;
@@ -51,6 +51,12 @@ pub(crate) struct Parked {
     pub(crate) place: Place,
 }
 
+/// A request that would wait, and cannot.
+pub(crate) struct NotParked {
+    pub(crate) request: Request,
+    pub(crate) wait: Wait,
+}
+
 /// One of the [`PARKED_MAX`] places, taken until it is dropped.
 pub(crate) struct Place(Arc<AtomicUsize>);
 
@@ -78,18 +84,18 @@ pub(crate) struct Parking {
 impl Parking {
     /// Leaves a request with the waiter. Gives it back when no place is free or the waiter ends:
     /// it is to be answered at once then.
-    pub(crate) fn park(&self, request: Request, wait: Wait) -> Result<(), (Request, Wait)> {
-        let Some(place) = Place::take(&self.taken) else { return Err((request, wait)) };
+    pub(crate) fn park(&self, request: Request, wait: Wait) -> Result<(), Box<NotParked>> {
+        let Some(place) = Place::take(&self.taken) else {
+            return Err(Box::new(NotParked { request, wait }));
+        };
         let parked = Parked { request, wait, place };
         let entrance = self.entrance.lock().expect("invariant: no panic under this lock");
-        match entrance.as_ref() {
-            None => Err((parked.request, parked.wait)),
+        let left = match entrance.as_ref() {
             // There is room: the channel has as much of it as there are places.
-            Some(entrance) => entrance.try_send(parked).map_err(|error| {
-                let parked = error.into_inner();
-                (parked.request, parked.wait)
-            }),
-        }
+            Some(entrance) => entrance.try_send(parked).map_err(TrySendError::into_inner),
+            None => Err(parked),
+        };
+        left.map_err(|Parked { request, wait, place: _ }| Box::new(NotParked { request, wait }))
     }
 
     /// Lets the waiter hand on everything it holds, and end.
