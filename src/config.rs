@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::notifier::backoff::DEFAULT_WAITS;
+
 /// Which addresses a callback may lead to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackPolicy {
@@ -50,6 +52,10 @@ pub(crate) struct Config {
     pub(crate) callbacks: Option<CallbackPolicy>,
     /// What callbacks are signed with, newest first: Standard Webhooks secrets, decoded.
     pub(crate) webhook_secrets: Vec<Vec<u8>>,
+    /// The waits between one attempt of a callback and the next.
+    pub(crate) callback_waits: Vec<Duration>,
+    /// How long one attempt of a callback may take.
+    pub(crate) callback_timeout: Duration,
 }
 
 impl Default for Config {
@@ -67,6 +73,8 @@ impl Default for Config {
             drain: Duration::from_secs(30),
             callbacks: None,
             webhook_secrets: Vec::new(),
+            callback_waits: DEFAULT_WAITS.to_vec(),
+            callback_timeout: Duration::from_secs(15),
         }
     }
 }

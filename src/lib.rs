@@ -22,6 +22,7 @@ mod worker;
 pub use config::CallbackPolicy;
 pub use error::Error;
 pub use job::{JobId, Parameters};
+pub use notifier::{BadSecret, parse_secret};
 pub use queue::QueueError;
 pub use server::{Builder, Running, Server};
 pub use task::{Attempt, Input, InputReader, Output, TaskError, TaskOptions};

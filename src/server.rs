@@ -136,6 +136,21 @@ impl Builder {
         self
     }
 
+    /// How long to wait between one attempt of a callback and the next; there is one attempt more
+    /// than there are waits, and after the last the callback is dead. Default: 5 s, 5 min, 30 min,
+    /// 2 h, 5 h, 10 h, 14 h, 20 h, 24 h. Waits are up to a tenth longer than this.
+    pub fn callback_waits(mut self, waits: impl IntoIterator<Item = Duration>) -> Builder {
+        self.config.callback_waits = waits.into_iter().collect();
+        self
+    }
+
+    /// How long one attempt of a callback may take in all. Default: 15 s. One that carries a file
+    /// may take 1 s more for each MiB of it, 10 minutes at most.
+    pub fn callback_timeout(mut self, time: Duration) -> Builder {
+        self.config.callback_timeout = time;
+        self
+    }
+
     /// How long a stop waits for running attempts before they go back to the queue. Default: 30 s.
     pub fn drain(mut self, time: Duration) -> Builder {
         self.config.drain = time;
