@@ -4,6 +4,8 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+#[cfg(feature = "audio")]
+pub mod audio;
 mod config;
 mod crew;
 mod error;
@@ -17,6 +19,8 @@ mod server;
 mod shared;
 mod spool;
 mod task;
+#[cfg(feature = "whisper")]
+pub mod whisper;
 mod worker;
 
 pub use config::CallbackPolicy;

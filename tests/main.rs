@@ -10,3 +10,5 @@ mod http;
 mod kill;
 mod lifecycle;
 mod support;
+#[cfg(feature = "whisper")]
+mod transcribe;

@@ -1,0 +1,266 @@
+//! From bytes to the samples of one sound track, at its own rate.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use symphonia::core::audio::GenericAudioBufferRef;
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::registry::CodecRegistry;
+use symphonia::core::errors::Error as MediaError;
+use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackFlags, TrackType};
+use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::meta::MetadataOptions;
+
+use super::Error;
+
+/// Samples larger than this are taken for noise of a broken file. Files in float may go over 1,
+/// and some hold 16-bit values unscaled.
+const LOUDEST: f32 = 32_768.0;
+
+static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
+    let mut codecs = CodecRegistry::new();
+    symphonia::default::register_enabled_codecs(&mut codecs);
+    codecs.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
+    codecs
+});
+
+/// Decodes one sound track, packet by packet.
+pub(super) struct Decoder {
+    format: Box<dyn FormatReader>,
+    track: u32,
+    codec: Box<dyn AudioDecoder>,
+    rate: u32,
+    interleaved: Vec<f32>,
+    mono: Vec<f32>,
+    heard: u64,
+    /// Packets that could not be decoded, and what was wrong with the last one.
+    lost: u64,
+    complaint: Option<String>,
+    source: Arc<Extent>,
+}
+
+/// What one packet held.
+pub(super) struct Samples<'a> {
+    pub(super) rate: u32,
+    pub(super) mono: &'a [f32],
+}
+
+impl Decoder {
+    pub(super) fn open(source: impl Read + Seek + Send + Sync + 'static) -> Result<Decoder, Error> {
+        let source = Source::new(source).map_err(Error::Read)?;
+        let extent = Arc::clone(&source.extent);
+        if extent.bytes == 0 {
+            return Err(Error::Empty);
+        }
+        let stream = MediaSourceStream::new(Box::new(source), Default::default());
+        let format = symphonia::default::get_probe()
+            .probe(
+                &Default::default(),
+                stream,
+                FormatOptions::default(),
+                MetadataOptions::default(),
+            )
+            .map_err(cannot_open)?;
+        let (track, codec, rate) = pick_track(format.as_ref())?;
+        Ok(Decoder {
+            format,
+            track,
+            codec,
+            rate,
+            interleaved: Vec::new(),
+            mono: Vec::new(),
+            heard: 0,
+            lost: 0,
+            complaint: None,
+            source: extent,
+        })
+    }
+
+    /// The rate that the file declares; what is decoded may be of another one.
+    pub(super) fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    pub(super) fn fraction_read(&self) -> f32 {
+        self.source.fraction_read()
+    }
+
+    /// The samples of the next packet that has some. Packets that are broken are left out.
+    pub(super) fn next_samples(&mut self) -> Result<Option<Samples<'_>>, Error> {
+        loop {
+            let packet = match self.format.next_packet() {
+                Ok(Some(packet)) => packet,
+                Ok(None) => return self.end().map(|()| None),
+                Err(MediaError::ResetRequired) => {
+                    self.begin_again()?;
+                    continue;
+                }
+                Err(error) => return self.break_off(error).map(|()| None),
+            };
+            if packet.track_id != self.track {
+                continue;
+            }
+            match self.codec.decode(&packet) {
+                Ok(decoded) => {
+                    self.rate = decoded.spec().rate();
+                    mix_down(&decoded, &mut self.interleaved, &mut self.mono);
+                }
+                Err(error) => {
+                    self.lost += 1;
+                    self.complaint = Some(error.to_string());
+                    self.codec.reset();
+                    continue;
+                }
+            }
+            if !self.mono.is_empty() {
+                self.heard += self.mono.len() as u64;
+                return Ok(Some(Samples { rate: self.rate, mono: &self.mono }));
+            }
+        }
+    }
+
+    /// The recording goes on as another one, with other tracks.
+    fn begin_again(&mut self) -> Result<(), Error> {
+        (self.track, self.codec, self.rate) = pick_track(self.format.as_ref())?;
+        Ok(())
+    }
+
+    /// The container ends here, in the middle of something. That is no error where there was sound
+    /// before: a recording that was cut off, or streamed without an end.
+    fn break_off(&mut self, error: MediaError) -> Result<(), Error> {
+        if let MediaError::IoError(error) = &error
+            && error.raw_os_error().is_some()
+        {
+            return Err(Error::Read(io::Error::new(error.kind(), error.to_string())));
+        }
+        if self.heard > 0 {
+            log::info!("the recording ends early: {error}");
+            return self.end();
+        }
+        Err(Error::Undecodable(self.complaint.take().unwrap_or_else(|| error.to_string())))
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        match &self.complaint {
+            Some(complaint) if self.heard == 0 => Err(Error::Undecodable(complaint.clone())),
+            None if self.heard == 0 => Err(Error::Empty),
+            Some(complaint) => {
+                log::info!("{} broken packets are left out: {complaint}", self.lost);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// What an error before the first packet means.
+fn cannot_open(error: MediaError) -> Error {
+    match error {
+        MediaError::IoError(error) if error.raw_os_error().is_some() => Error::Read(error),
+        MediaError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Error::Undecodable("no known format, or its header is cut off".into())
+        }
+        error => Error::Undecodable(error.to_string()),
+    }
+}
+
+/// The default sound track, or the first one that can be decoded.
+fn pick_track(format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>, u32), Error> {
+    let mut tracks: Vec<&Track> = format
+        .tracks()
+        .iter()
+        .filter(|track| track.track_type().is_none_or(|kind| kind == TrackType::Audio))
+        .collect();
+    tracks.sort_by_key(|track| !track.flags.contains(TrackFlags::DEFAULT));
+    let mut complaint = None;
+    for track in tracks {
+        // A track of unknown type may be a sound track of unknown codec.
+        let Some(CodecParameters::Audio(parameters)) = &track.codec_params else {
+            complaint.get_or_insert_with(|| "its codec is not known".to_owned());
+            continue;
+        };
+        match CODECS.make_audio_decoder(parameters, &AudioDecoderOptions::default()) {
+            Ok(codec) => {
+                // Where the header is silent the first packet will tell; this is only a start.
+                let rate = parameters.sample_rate.unwrap_or(super::SAMPLE_RATE);
+                return Ok((track.id, codec, rate));
+            }
+            Err(error) => complaint = Some(error.to_string()),
+        }
+    }
+    Err(complaint.map_or(Error::NoAudio, Error::Undecodable))
+}
+
+/// Every channel into one, by their mean.
+fn mix_down(decoded: &GenericAudioBufferRef<'_>, interleaved: &mut Vec<f32>, mono: &mut Vec<f32>) {
+    decoded.copy_to_vec_interleaved(interleaved);
+    mono.clear();
+    match decoded.num_planes() {
+        0 => {}
+        1 => mono.extend(interleaved.iter().copied().map(sane)),
+        channels => mono.extend(interleaved.chunks_exact(channels).map(|frame| {
+            let sum: f32 = frame.iter().copied().map(sane).sum();
+            sum / channels as f32
+        })),
+    }
+}
+
+/// A sample that arithmetic can bear: broken float files hold NaN and infinities.
+fn sane(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 }
+}
+
+/// The bytes, and how far they have been read.
+struct Source<R> {
+    reader: R,
+    extent: Arc<Extent>,
+}
+
+struct Extent {
+    bytes: u64,
+    position: AtomicU64,
+}
+
+impl Extent {
+    fn fraction_read(&self) -> f32 {
+        let position = self.position.load(Ordering::Relaxed) as f64;
+        (position / self.bytes.max(1) as f64).clamp(0.0, 1.0) as f32
+    }
+}
+
+impl<R: Read + Seek> Source<R> {
+    fn new(mut reader: R) -> io::Result<Source<R>> {
+        let bytes = reader.seek(SeekFrom::End(0))?;
+        reader.seek(SeekFrom::Start(0))?;
+        let extent = Arc::new(Extent { bytes, position: AtomicU64::new(0) });
+        Ok(Source { reader, extent })
+    }
+}
+
+impl<R: Read> Read for Source<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.reader.read(buffer)?;
+        self.extent.position.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
+}
+
+impl<R: Seek> Seek for Source<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = self.reader.seek(to)?;
+        self.extent.position.store(position, Ordering::Relaxed);
+        Ok(position)
+    }
+}
+
+impl<R: Read + Seek + Send + Sync> MediaSource for Source<R> {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.extent.bytes)
+    }
+}

@@ -1,0 +1,166 @@
+//! The `transcribe` task: a recording in, its text out.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use super::formats::FORMATS;
+use super::{Engine, EngineError, Options, Transcript, Watch};
+use crate::audio::{self, Reader};
+use crate::server::Builder;
+use crate::task::{Attempt, Output, TaskError, TaskOptions};
+
+/// What recordings are declared as. Some programs call an Ogg file an application.
+const ACCEPTED: [&str; 6] = [
+    "audio/*",
+    "video/*",
+    "application/ogg",
+    "application/mp4",
+    "application/x-matroska",
+    "application/octet-stream",
+];
+
+/// The task that transcribes recordings with one Whisper model.
+///
+/// ```no_run
+/// # fn main() -> Result<(), ringback::Error> {
+/// let transcribe = ringback::whisper::Transcribe::new("models/ggml-tiny.en.bin", 2);
+/// let server = ringback::Server::builder().workers(2);
+/// transcribe.register(server).bind("127.0.0.1:8080")?.run()
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Transcribe {
+    path: PathBuf,
+    seats: usize,
+    limit: Duration,
+    engine: OnceLock<Engine>,
+    loading: Mutex<()>,
+}
+
+impl Transcribe {
+    /// The name it is registered under.
+    pub const NAME: &str = "transcribe";
+
+    /// With the model at `path`, for at most `seats` recordings at once: as many as there are
+    /// workers. Nothing is loaded yet.
+    pub fn new(path: impl Into<PathBuf>, seats: usize) -> Transcribe {
+        Transcribe {
+            path: path.into(),
+            seats,
+            limit: audio::DEFAULT_LIMIT,
+            engine: OnceLock::new(),
+            loading: Mutex::new(()),
+        }
+    }
+
+    /// The longest recording that is taken. Default: 4 hours.
+    #[must_use]
+    pub fn longest(mut self, limit: Duration) -> Transcribe {
+        self.limit = limit;
+        self
+    }
+
+    /// Adds it to a server as the task `transcribe`, with its model to be loaded before the first
+    /// attempt.
+    pub fn register(self, server: Builder) -> Builder {
+        let task = Arc::new(self);
+        let loads = Arc::clone(&task);
+        let options = Arc::clone(&task).options();
+        server.prepare(move || loads.prepare()).task_with(
+            Transcribe::NAME,
+            options,
+            move |attempt| task.run(attempt),
+        )
+    }
+
+    /// Loads the model, where it is not loaded yet.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub fn prepare(&self) -> Result<(), TaskError> {
+        self.engine().map(drop)
+    }
+
+    /// What the task takes, to be checked before a job is accepted.
+    pub fn options(self: Arc<Self>) -> TaskOptions {
+        TaskOptions::new().accepts(ACCEPTED).check_parameters(move |parameters| {
+            let options = Options::from_parameters(parameters)?;
+            // While the model loads nobody knows its languages; the attempt will.
+            self.engine.get().map_or(Ok(()), |engine| engine.check(&options))
+        })
+    }
+
+    /// Transcribes an attempt's input. The output is the text, also to be had as `text`, `json`,
+    /// `srt`, `vtt` and `verbose_json`.
+    ///
+    /// # Errors
+    /// Permanent ones with the codes `undecodable`, `no_audio`, `empty`, `too_long` and
+    /// `bad_parameter`; retryable ones when a file cannot be read or Whisper fails.
+    pub fn run(&self, attempt: &Attempt) -> Result<Output, TaskError> {
+        let options = Options::from_parameters(attempt.parameters()).map_err(bad_parameter)?;
+        let engine = self.engine()?;
+        let mut recording = Reader::open(attempt.input().open()?, self.limit)?;
+        let watch = Watch {
+            is_canceled: &|| attempt.is_canceled(),
+            progress: &|done| attempt.progress(done),
+        };
+        let transcript = engine.transcribe(&mut recording, &options, attempt.threads(), &watch)?;
+        attempt.set_duration(transcript.duration);
+        Ok(output(&transcript))
+    }
+
+    /// The model, loaded when it is first asked for.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub fn engine(&self) -> Result<&Engine, TaskError> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        // The lock guards nothing: it only keeps two threads from loading at once.
+        let _turn = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = self.engine.get() {
+            return Ok(engine);
+        }
+        let engine = Engine::load(&self.path, self.seats)?;
+        Ok(self.engine.get_or_init(|| engine))
+    }
+
+    /// Where the model is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn output(transcript: &Transcript) -> Output {
+    FORMATS.iter().fold(Output::text(transcript.text()), |output, format| {
+        output.with_format(format.name, format.content_type, (format.write)(transcript))
+    })
+}
+
+fn bad_parameter(message: String) -> TaskError {
+    TaskError::permanent(message).with_code("bad_parameter")
+}
+
+impl From<audio::Error> for TaskError {
+    fn from(error: audio::Error) -> TaskError {
+        match error {
+            audio::Error::Read(source) => source.into(),
+            error => TaskError::permanent(error.to_string()).with_code(error.code()),
+        }
+    }
+}
+
+impl From<EngineError> for TaskError {
+    fn from(error: EngineError) -> TaskError {
+        match error {
+            EngineError::Audio(error) => error.into(),
+            EngineError::Options(message) => bad_parameter(message),
+            EngineError::Load(_) => TaskError::permanent(error.to_string()).with_code("model"),
+            // Thrown away: whoever canceled does not wait for it.
+            EngineError::Canceled => TaskError::retryable(error.to_string()).with_code("canceled"),
+            EngineError::Model(_) => TaskError::retryable(error.to_string()).with_code("whisper"),
+        }
+    }
+}
