@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     /// Cores that attempts share.
     pub(crate) cores: usize,
+    /// Threads of one attempt; 0 for a fair share of the cores.
+    pub(crate) threads: usize,
     /// Jobs that may wait.
     pub(crate) max_queued: usize,
     /// Longest request body, in bytes.
@@ -65,6 +67,7 @@ impl Default for Config {
             data: PathBuf::from("ringback-data"),
             workers: cores,
             cores,
+            threads: 0,
             max_queued: 1000,
             max_body: 512 * 1024 * 1024,
             keep: Duration::from_secs(24 * 3600),

@@ -6,12 +6,15 @@
 
 #[cfg(feature = "audio")]
 pub mod audio;
+pub mod client;
 mod config;
 mod crew;
 mod error;
 mod http;
 mod janitor;
 mod job;
+#[cfg(feature = "whisper")]
+pub mod model;
 mod notifier;
 mod pace;
 mod queue;
@@ -25,7 +28,7 @@ mod worker;
 
 pub use config::CallbackPolicy;
 pub use error::Error;
-pub use job::{JobId, Parameters};
+pub use job::{DeliveryState, Failure, JobId, NotAnId, Parameters, Sha256, State, Timestamp};
 pub use notifier::{BadSecret, parse_secret};
 pub use queue::QueueError;
 pub use server::{Builder, Running, Server};

@@ -1,1 +1,17 @@
-fn main() {}
+//! The `ringback` program: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("ringback: {failure}");
+            failure.exit_code()
+        }
+    }
+}

