@@ -2,12 +2,21 @@
 //! job's id under `inputs/`, and is deleted when its job no longer needs it. What a crash leaves behind
 //! is found and deleted at the next start.
 
+use std::collections::HashSet;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ring::digest;
+use tempfile::NamedTempFile;
+use uuid::Uuid;
+
 use crate::job::{JobId, Sha256};
 use crate::task::{OutputFile, Scratch};
+
+#[cfg(test)]
+mod tests;
 
 /// Inputs up to this many bytes live in the job store and make no file. 64 KiB.
 pub(crate) const INLINE_MAX: usize = 64 * 1024;
@@ -15,51 +24,198 @@ pub(crate) const INLINE_MAX: usize = 64 * 1024;
 /// The folder that holds the files of jobs.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    root: PathBuf,
+    /// Inputs that are still coming in.
+    incoming: PathBuf,
+    /// Inputs of queued and running jobs; a file is named by its job's id.
+    inputs: PathBuf,
+    /// Output files of succeeded jobs; see [`Spool::keep_output`] for their names.
+    outputs: PathBuf,
+    /// Folders of running attempts.
+    scratch: PathBuf,
 }
 
 impl Spool {
-    /// Opens or makes the folders below `root`, and deletes what an earlier process had not
-    /// finished taking in or working on.
+    /// Opens or makes the folders below `root`. Deletes nothing: another process may be using them,
+    /// which only the job store's lock can tell. [`Spool::tidy`] deletes.
     pub(crate) fn open(root: &Path) -> io::Result<Spool> {
-        todo!()
+        let folder = |name: &str| {
+            let path = root.join(name);
+            fs::create_dir_all(&path).map(|()| path)
+        };
+        let spool = Spool {
+            incoming: folder("incoming")?,
+            inputs: folder("inputs")?,
+            outputs: folder("outputs")?,
+            scratch: folder("scratch")?,
+        };
+        // The new folders' own names must survive a power cut as well.
+        sync_folder(root)?;
+        Ok(spool)
+    }
+
+    /// Deletes what an earlier process left: everything it had not finished taking in or working on,
+    /// and files that no job refers to. For the one process that holds the job store's lock, before
+    /// it takes anything in.
+    pub(crate) fn tidy(
+        &self,
+        inputs: &HashSet<JobId>,
+        outputs: &HashSet<String>,
+    ) -> io::Result<usize> {
+        let is_input = |name: &str| name.parse().is_ok_and(|id| inputs.contains(&id));
+        Ok(clear(&self.incoming, |_| false)?
+            + clear(&self.scratch, |_| false)?
+            + clear(&self.inputs, is_input)?
+            + clear(&self.outputs, |name| outputs.contains(name))?)
     }
 
     /// Begins to take in an input.
     pub(crate) fn receive(self: &Arc<Self>) -> Receiving {
-        todo!()
+        Receiving {
+            spool: Arc::clone(self),
+            buffer: Vec::new(),
+            file: None,
+            digest: digest::Context::new(&digest::SHA256),
+            bytes: 0,
+        }
     }
 
     /// A scratch folder for one attempt.
     pub(crate) fn scratch(&self) -> Scratch {
-        todo!()
+        Scratch::inside(&self.scratch)
     }
 
-    /// Moves a task's output file to its place, synced. Returns the path and the length in bytes.
+    /// Moves a received file to its job's place, where it survives a power cut. It is deleted again
+    /// unless [`PlacedInput::keep`] is called.
+    pub(crate) fn place_input(
+        &self,
+        id: JobId,
+        received: tempfile::TempPath,
+    ) -> io::Result<PlacedInput> {
+        let path = self.input_path(id);
+        received.persist(&path).map_err(|refused| refused.error)?;
+        let placed = PlacedInput { path: Some(path) };
+        sync_folder(&self.inputs)?;
+        Ok(placed)
+    }
+
+    /// Where a job's input is, if it has a file.
+    pub(crate) fn input_path(&self, id: JobId) -> PathBuf {
+        self.inputs.join(id.to_string())
+    }
+
+    /// Deletes a job's input file.
+    pub(crate) fn discard_input(&self, id: JobId) {
+        discard(&self.input_path(id));
+    }
+
+    /// Moves a task's output file to its place, synced. Returns the path and the length in bytes. Each
+    /// call makes a file of its own, so that an attempt whose lease is stale cannot touch the file
+    /// of a later one.
     pub(crate) fn keep_output(&self, id: JobId, file: &OutputFile) -> io::Result<(PathBuf, u64)> {
-        todo!()
+        if !fs::symlink_metadata(&file.path)?.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "what the task returned is not a regular file",
+            ));
+        }
+        let place = self.outputs.join(format!("{id}-{}", Uuid::now_v7().as_simple()));
+        // An input is needed again if this attempt is lost; a task that returns it gets a copy.
+        if file.path.starts_with(&self.inputs) || !renamed(&file.path, &place)? {
+            self.copy_output(&file.path, &place)?;
+        }
+        let bytes = match sync_file(&place).and_then(|bytes| {
+            sync_folder(&self.outputs)?;
+            Ok(bytes)
+        }) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                discard(&place);
+                return Err(error);
+            }
+        };
+        Ok((place, bytes))
+    }
+
+    /// Copies by way of `incoming/`, so that `place` is never half a file.
+    fn copy_output(&self, from: &Path, place: &Path) -> io::Result<()> {
+        let mut copy = NamedTempFile::new_in(&self.incoming)?;
+        io::copy(&mut File::open(from)?, copy.as_file_mut())?;
+        copy.persist(place).map_err(|refused| refused.error)?;
+        Ok(())
+    }
+
+    /// Where an output file of this name is.
+    pub(crate) fn output_path(&self, name: &str) -> PathBuf {
+        self.outputs.join(name)
+    }
+
+    /// Deletes an output file.
+    pub(crate) fn discard_output(&self, name: &str) {
+        discard(&self.output_path(name));
     }
 }
 
 /// An input that is coming in: in memory until it is longer than [`INLINE_MAX`], then in a file.
 /// Dropping it leaves nothing behind.
-pub(crate) struct Receiving {}
+pub(crate) struct Receiving {
+    spool: Arc<Spool>,
+    /// What is not in the file yet; at most [`INLINE_MAX`] bytes.
+    buffer: Vec<u8>,
+    file: Option<NamedTempFile>,
+    digest: digest::Context,
+    bytes: u64,
+}
 
 impl Receiving {
     /// Bytes taken in so far.
     pub(crate) fn len(&self) -> u64 {
-        todo!()
+        self.bytes
     }
 
     /// Syncs the file, where there is one.
-    pub(crate) fn finish(self) -> io::Result<Received> {
-        todo!()
+    pub(crate) fn finish(mut self) -> io::Result<Received> {
+        if self.file.is_some() {
+            self.spill()?;
+        }
+        let body = match self.file {
+            None => NewInput::Inline(self.buffer),
+            Some(file) => {
+                file.as_file().sync_data()?;
+                NewInput::File(file.into_temp_path())
+            }
+        };
+        let sha256 = self
+            .digest
+            .finish()
+            .as_ref()
+            .try_into()
+            .expect("invariant: a SHA-256 digest has 32 bytes");
+        Ok(Received { bytes: self.bytes, sha256: Sha256(sha256), body })
+    }
+
+    /// Moves the buffer's content to the file.
+    fn spill(&mut self) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(NamedTempFile::new_in(&self.spool.incoming)?),
+        };
+        file.as_file_mut().write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
     }
 }
 
 impl Write for Receiving {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        todo!()
+        // Only a byte too many makes a file; from then on the buffer gathers large writes.
+        if self.buffer.len() == INLINE_MAX && !bytes.is_empty() {
+            self.spill()?;
+        }
+        let taken = &bytes[..bytes.len().min(INLINE_MAX - self.buffer.len())];
+        self.buffer.extend_from_slice(taken);
+        self.digest.update(taken);
+        self.bytes += taken.len() as u64;
+        Ok(taken.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -80,4 +236,80 @@ pub(crate) struct Received {
 pub(crate) enum NewInput {
     Inline(Vec<u8>),
     File(tempfile::TempPath),
+}
+
+/// An input file at its job's place, while it is not yet sure that there will be such a job.
+#[derive(Debug)]
+pub(crate) struct PlacedInput {
+    path: Option<PathBuf>,
+}
+
+impl PlacedInput {
+    /// The job is stored: its file stays.
+    pub(crate) fn keep(mut self) {
+        self.path = None;
+    }
+}
+
+impl Drop for PlacedInput {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            discard(path);
+        }
+    }
+}
+
+/// Renames a file; false when the two places are on different devices.
+fn renamed(from: &Path, to: &Path) -> io::Result<bool> {
+    match fs::rename(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Brings a file's content to stable storage. Returns its length in bytes.
+fn sync_file(path: &Path) -> io::Result<u64> {
+    let file = File::open(path)?;
+    file.sync_data()?;
+    Ok(file.metadata()?.len())
+}
+
+/// Brings a folder's names to stable storage.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Elsewhere a folder cannot be opened, and renames are journaled by the file system.
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Deletes a file that may be gone already. What cannot be deleted now is found at the next start.
+fn discard(path: &Path) {
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => log::warn!("{} cannot be deleted: {error}", path.display()),
+    }
+}
+
+/// Deletes everything in a folder but what `keep` wants, by name. Returns how much.
+fn clear(folder: &Path, keep: impl Fn(&str) -> bool) -> io::Result<usize> {
+    let mut deleted = 0;
+    for found in fs::read_dir(folder)? {
+        let found = found?;
+        if found.file_name().to_str().is_some_and(&keep) {
+            continue;
+        }
+        if found.file_type()?.is_dir() {
+            fs::remove_dir_all(found.path())?;
+        } else {
+            fs::remove_file(found.path())?;
+        }
+        deleted += 1;
+    }
+    Ok(deleted)
 }

@@ -37,6 +37,13 @@ pub(crate) fn run(shared: &Shared) {
 /// One attempt, from the claim to its end in the store.
 fn work(shared: &Shared, claim: Claim) -> Result<(), QueueError> {
     let Claim { lease, job, body } = claim;
+    let body = match body {
+        Ok(body) => body,
+        Err(failure) => {
+            finish(shared, lease, Outcome { result: Err(failure), duration_s: None })?;
+            return Ok(());
+        }
+    };
     let began = Instant::now();
     let pulse = Arc::new(Pulse::new(began + shared.config.attempt_timeout));
     let listed = shared.attempts.begin(job.id, Arc::clone(&pulse));

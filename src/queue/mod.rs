@@ -16,8 +16,8 @@ mod conformance;
 pub(crate) mod local;
 
 /// The state transitions of jobs and deliveries, one transaction each. When a method has returned
-/// `Ok`, what it did survives a kill; what [`submit`](Queue::submit) and
-/// [`finish`](Queue::finish) did also survives a power cut.
+/// `Ok`, what it did survives a kill; what [`submit`](Queue::submit), [`finish`](Queue::finish) and
+/// [`cancel`](Queue::cancel) did also survives a power cut.
 pub(crate) trait Queue: Send + Sync {
     /// Stores a new job, or finds the one this request repeats.
     fn submit(&self, request: Submission) -> Result<Submitted, SubmitError>;
@@ -63,14 +63,16 @@ pub(crate) trait Queue: Send + Sync {
     /// How full the queue is. Costs no I/O.
     fn depth(&self) -> Depth;
 
-    /// Pending deliveries that are due at `now`, longest due first, leaving out those in `busy`
-    /// and those to a host in `parked`, and with at most `per_host` to one host.
+    /// Up to `limit` pending deliveries that are due at `now`, longest due first, without those that
+    /// `skip` leaves out, and with at most [`PER_HOST`] to one host, so that many for one receiver
+    /// hide none for another.
     fn due(&self, now: Timestamp, skip: &Skip, limit: usize) -> Result<Vec<Delivery>, QueueError>;
 
     /// When the next delivery that `skip` does not leave out is due; may be past.
     fn next_due(&self, skip: &Skip) -> Result<Option<Timestamp>, QueueError>;
 
-    /// Writes one POST into the ledger and moves its delivery on.
+    /// Writes one POST into the ledger and moves its delivery on. A delivery that has ended, or was
+    /// deleted with its job, stays as it is.
     fn record(
         &self,
         delivery: DeliveryId,
@@ -138,7 +140,8 @@ pub(crate) enum SubmitError {
 pub(crate) struct Claim {
     pub(crate) lease: Lease,
     pub(crate) job: Job,
-    pub(crate) body: InputBody,
+    /// The bytes; an error, with which the attempt is to end, where the store has lost them.
+    pub(crate) body: Result<InputBody, Failure>,
 }
 
 /// The right to end one attempt, once. One that is no longer current changes nothing.
@@ -223,6 +226,9 @@ pub(crate) struct Depth {
     /// The most that may be queued.
     pub(crate) bound: usize,
 }
+
+/// Deliveries to one host that may be in flight at once.
+pub(crate) const PER_HOST: usize = 2;
 
 /// Deliveries to leave alone for now.
 #[derive(Debug, Default, Clone)]

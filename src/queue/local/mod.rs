@@ -1,0 +1,330 @@
+//! The queue in a folder: SQLite for the rows, the spool for the files.
+//!
+//! Every change goes through one thread ([`writer`]), which commits what many ask for at once; looks
+//! go past it, through a few connections of their own ([`readers`]). A worker sleeps at a channel
+//! ([`ready`]) that the writer fills. See `schema.sql` for what the file holds.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
+
+use self::jobs::{Body, Claimed, ClaimedBody};
+use self::readers::Readers;
+use self::ready::Ready;
+use self::unstored::Unstored;
+use self::writer::{Leftover, SharedCounts, Survives, Tx, Writer};
+use super::*;
+use crate::crew::Never;
+use crate::spool::{NewInput, Spool};
+
+mod deliveries;
+mod jobs;
+mod readers;
+mod ready;
+mod recovery;
+mod rows;
+mod schema;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod unstored;
+mod writer;
+
+/// How a [`LocalQueue`] is set up.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Jobs that may wait.
+    pub(crate) max_queued: usize,
+    /// Attempts after which a job whose attempts the process did not survive is given up.
+    pub(crate) max_attempts: u32,
+    /// How long a finished job is kept.
+    pub(crate) keep: std::time::Duration,
+}
+
+/// What the last process left, taken back at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    /// Jobs that waited.
+    pub(crate) queued: usize,
+    /// Jobs that ran and wait again.
+    pub(crate) interrupted: usize,
+    /// Jobs given up because the process died during each of their attempts.
+    pub(crate) given_up: usize,
+    /// Deliveries still to be made.
+    pub(crate) deliveries: usize,
+}
+
+impl Recovered {
+    /// Whether the last process left nothing to do.
+    pub(crate) fn is_empty(self) -> bool {
+        self == Recovered { queued: 0, interrupted: 0, given_up: 0, deliveries: 0 }
+    }
+}
+
+impl std::fmt::Display for Recovered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Recovered { queued, interrupted, given_up, deliveries } = self;
+        write!(
+            f,
+            "{queued} queued jobs, {interrupted} interrupted ones ({given_up} more given up), \
+             {deliveries} deliveries"
+        )
+    }
+}
+
+/// A queue in a folder of this machine.
+pub(crate) struct LocalQueue {
+    limits: Limits,
+    spool: Arc<Spool>,
+    counts: Arc<SharedCounts>,
+    ready: Ready,
+    /// Given up by [`Queue::close`], which closes `closed`.
+    open: Mutex<Option<Sender<Never>>>,
+    closed: Receiver<Never>,
+    /// Dropped before the writer, so that the writer's connection is the last and leaves one file.
+    readers: Readers,
+    writer: Writer,
+}
+
+impl LocalQueue {
+    /// Opens the store in `folder`, or makes it, and takes back what was queued or running.
+    ///
+    /// # Errors
+    /// When another process uses it, or it cannot be read.
+    pub(crate) fn open(
+        folder: &Path,
+        spool: Arc<Spool>,
+        limits: Limits,
+    ) -> Result<(LocalQueue, Recovered), QueueError> {
+        let lock = lock(folder)?;
+        let path = folder.join("ringback.db");
+        let within = |error: QueueError| QueueError(format!("{}: {}", path.display(), error.0));
+        let mut conn = schema::open_writer(&path).map_err(within)?;
+        let (recovered, counts) =
+            recovery::recover(&mut conn, &spool, &limits, Timestamp::now()).map_err(within)?;
+        let readers = Readers::open(&path).map_err(within)?;
+        let (announcer, ready) = ready::channel(limits.max_queued);
+        announcer.refill(&conn);
+        let shared_counts = Arc::new(SharedCounts::default());
+        let writer = Writer::start(conn, counts, Arc::clone(&shared_counts), announcer, lock)
+            .map_err(|error| QueueError(format!("its writer cannot be started: {error}")))?;
+        let (open, closed) = bounded(0);
+        let queue = LocalQueue {
+            limits,
+            spool,
+            counts: shared_counts,
+            ready,
+            open: Mutex::new(Some(open)),
+            closed,
+            readers,
+            writer,
+        };
+        Ok((queue, recovered))
+    }
+
+    /// Has a change committed, and deletes the files that it made needless.
+    fn change<T: Send + 'static>(
+        &self,
+        survives: Survives,
+        work: impl FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Unstored> {
+        let done = self.writer.ask(survives, work)?;
+        for leftover in done.leftovers {
+            match leftover {
+                Leftover::Input(id) => self.spool.discard_input(id),
+                Leftover::Output(name) => self.spool.discard_output(&name),
+            }
+        }
+        Ok(done.value)
+    }
+
+    /// Waits for word of a ready job; `None` when the queue is closed, though ids be left.
+    fn next_ready(&self) -> Result<Option<JobId>, QueueError> {
+        select_biased! {
+            recv(self.closed) -> _ => Ok(None),
+            recv(self.ready.ids) -> id => match id {
+                Ok(id) => Ok(Some(id)),
+                Err(_) => Err(Unstored::no_writer().into()),
+            },
+        }
+    }
+
+    fn refill_if_wanted(&self) -> Result<(), QueueError> {
+        if self.ready.wants_refill() {
+            self.writer.refill()?;
+        }
+        Ok(())
+    }
+
+    /// The claim as a worker gets it.
+    fn hand_out(&self, claimed: Claimed) -> Claim {
+        let Claimed { job, fence, body } = claimed;
+        let lease = Lease { job: job.id, fence };
+        let body = match body {
+            ClaimedBody::Inline(bytes) => Ok(InputBody::Inline(bytes.into())),
+            ClaimedBody::InFile => self.input_file(job.id),
+        };
+        Claim { lease, job, body }
+    }
+
+    fn input_file(&self, id: JobId) -> Result<InputBody, Failure> {
+        let path = self.spool.input_path(id);
+        match path.metadata() {
+            Ok(_) => Ok(InputBody::File(path)),
+            Err(error) => {
+                log::error!("the input of job {id} cannot be used: {error}");
+                Err(Failure {
+                    code: "input_lost".into(),
+                    message: "the server no longer has the input".into(),
+                })
+            }
+        }
+    }
+}
+
+/// Keeps other processes out of the folder for as long as the returned file is open.
+fn lock(folder: &Path) -> Result<File, QueueError> {
+    let path = folder.join("lock");
+    let failed = |error: io::Error| QueueError(format!("{}: {error}", path.display()));
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(QueueError(format!("the folder {} is in use by another process", folder.display())))
+        }
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+impl Queue for LocalQueue {
+    fn submit(&self, mut request: Submission) -> Result<Submitted, SubmitError> {
+        let none = NewInput::Inline(Vec::new());
+        let (body, placed) = match std::mem::replace(&mut request.body, none) {
+            NewInput::Inline(bytes) => (Body::Inline(bytes), None),
+            NewInput::File(file) => {
+                let placed = self.spool.place_input(request.id, file).map_err(Unstored::from)?;
+                (Body::InFile, Some(placed))
+            }
+        };
+        let bound = self.limits.max_queued;
+        let submitted =
+            self.change(Survives::PowerCut, move |tx| jobs::submit(tx, request, body, bound))??;
+        if let (Submitted::New(_), Some(placed)) = (&submitted, placed) {
+            placed.keep();
+        }
+        Ok(submitted)
+    }
+
+    fn claim(&self) -> Result<Option<Claim>, QueueError> {
+        loop {
+            self.refill_if_wanted()?;
+            if self.next_ready()?.is_none() {
+                return Ok(None);
+            }
+            self.refill_if_wanted()?;
+            let now = Timestamp::now();
+            match self.change(Survives::Kill, move |tx| jobs::claim(tx, now)) {
+                Ok(Some(claimed)) => return Ok(Some(self.hand_out(claimed))),
+                // The job that was announced is canceled by now.
+                Ok(None) => {}
+                Err(error) => {
+                    self.ready.lost_one();
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    fn finish(&self, lease: Lease, outcome: Outcome) -> Result<Recorded, QueueError> {
+        let (now, keep) = (Timestamp::now(), self.limits.keep);
+        Ok(self
+            .change(Survives::PowerCut, move |tx| jobs::finish(tx, &lease, outcome, now, keep))?)
+    }
+
+    fn retry(
+        &self,
+        lease: Lease,
+        failure: Failure,
+        ready_at: Timestamp,
+    ) -> Result<Recorded, QueueError> {
+        Ok(self.change(Survives::Kill, move |tx| jobs::retry(tx, &lease, &failure, ready_at))?)
+    }
+
+    fn release(&self, lease: Lease) -> Result<Recorded, QueueError> {
+        Ok(self.change(Survives::Kill, move |tx| jobs::release(tx, &lease))?)
+    }
+
+    fn release_all(&self) -> Result<usize, QueueError> {
+        Ok(self.change(Survives::Kill, jobs::release_all)?)
+    }
+
+    fn cancel(&self, id: JobId) -> Result<Option<Canceled>, QueueError> {
+        let (now, keep) = (Timestamp::now(), self.limits.keep);
+        Ok(self.change(Survives::PowerCut, move |tx| jobs::cancel(tx, id, now, keep))?)
+    }
+
+    fn get(&self, id: JobId) -> Result<Option<Job>, QueueError> {
+        Ok(jobs::get(&self.readers.get(), id)?)
+    }
+
+    fn output(&self, id: JobId) -> Result<Option<StoredOutput>, QueueError> {
+        Ok(jobs::output(&self.readers.get(), id, &self.spool)?)
+    }
+
+    fn list(&self, page: &Page) -> Result<Vec<Job>, QueueError> {
+        Ok(jobs::list(&self.readers.get(), page)?)
+    }
+
+    fn ahead(&self, id: JobId) -> Result<Option<Ahead>, QueueError> {
+        Ok(jobs::ahead(&self.readers.get(), id)?)
+    }
+
+    fn depth(&self) -> Depth {
+        let counts = self.counts.load();
+        Depth { queued: counts.queued, running: counts.running, bound: self.limits.max_queued }
+    }
+
+    fn due(&self, now: Timestamp, skip: &Skip, limit: usize) -> Result<Vec<Delivery>, QueueError> {
+        Ok(deliveries::due(&self.readers.get(), now, skip, limit)?)
+    }
+
+    fn next_due(&self, skip: &Skip) -> Result<Option<Timestamp>, QueueError> {
+        Ok(deliveries::next_due(&self.readers.get(), skip)?)
+    }
+
+    fn record(
+        &self,
+        delivery: DeliveryId,
+        attempt: DeliveryAttempt,
+        next: NextDelivery,
+    ) -> Result<(), QueueError> {
+        Ok(self
+            .change(Survives::Kill, move |tx| deliveries::record(tx, delivery, &attempt, next))?)
+    }
+
+    fn deliveries(&self, id: JobId) -> Result<Option<Vec<DeliveryAttempt>>, QueueError> {
+        Ok(deliveries::ledger(&self.readers.get(), id)?)
+    }
+
+    fn sweep(&self, now: Timestamp) -> Result<Swept, QueueError> {
+        let readied = self.change(Survives::Kill, move |tx| sweep::ready(tx, now))?;
+        let mut forgotten = 0;
+        loop {
+            let portion = self.change(Survives::Kill, move |tx| sweep::forget_expired(tx, now))?;
+            forgotten += portion;
+            if portion < sweep::PORTION {
+                break;
+            }
+        }
+        let next = sweep::next(&self.readers.get())?;
+        Ok(Swept { readied, forgotten, next })
+    }
+
+    fn close(&self) {
+        self.open.lock().expect("invariant: no panic under this lock").take();
+    }
+}

@@ -1,0 +1,102 @@
+//! The first thing a store does when it is opened: take back what the last process left.
+
+use std::collections::HashSet;
+use std::io;
+
+use rusqlite::{Connection, params};
+
+use super::jobs::{self, Ended};
+use super::rows;
+use super::writer::{Counts, Tx};
+use super::{Limits, Recovered};
+use crate::job::{JobId, State, Timestamp, Transition};
+use crate::queue::QueueError;
+use crate::spool::Spool;
+
+/// Queues what was running, gives up what has been running too often, deletes files without a job.
+pub(super) fn recover(
+    conn: &mut Connection,
+    spool: &Spool,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<(Recovered, Counts), QueueError> {
+    let transaction = conn.transaction()?;
+    let queued = count(&transaction, "SELECT count(*) FROM jobs WHERE state = 'queued'")?;
+    let given_up = give_up_worn_out(&transaction, limits, now)?;
+    let interrupted = transaction
+        .execute("UPDATE jobs SET state = 'queued', ready_at = NULL WHERE state = 'running'", [])?;
+    let deliveries =
+        count(&transaction, "SELECT count(*) FROM deliveries WHERE state = 'pending'")?;
+    transaction.commit()?;
+    let deleted = tidy(conn, spool)?;
+    if deleted > 0 {
+        log::info!("{deleted} files of unfinished uploads and ended jobs are deleted");
+    }
+    let counts = Counts { queued: queued + interrupted, running: 0 };
+    Ok((Recovered { queued, interrupted, given_up, deliveries }, counts))
+}
+
+/// Fails the running jobs whose every attempt ended with the process: one of them may be what ends it.
+fn give_up_worn_out(conn: &Connection, limits: &Limits, now: Timestamp) -> rusqlite::Result<usize> {
+    let worn_out: Vec<(JobId, Ended)> = conn
+        .prepare(
+            "SELECT id, seq, input_in_file, callback_url FROM jobs
+             WHERE state = 'running' AND attempt >= ?1",
+        )?
+        .query_map([limits.max_attempts], |row| {
+            let ended = Ended { seq: row.get(1)?, in_file: row.get(2)?, callback: row.get(3)? };
+            Ok((rows::parsed(row, 0)?, ended))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    // Nothing is announced and no count kept: that begins when everything is taken back.
+    let mut tx = Tx::new(conn, Counts::default());
+    for (id, ended) in &worn_out {
+        give_up(&mut tx, *id, ended, limits, now)?;
+    }
+    Ok(worn_out.len())
+}
+
+/// Fails a running job for good.
+fn give_up(
+    tx: &mut Tx<'_>,
+    id: JobId,
+    ended: &Ended,
+    limits: &Limits,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let failed = State::Running.after(Transition::Fail);
+    let failed = failed.expect("invariant: it can happen to a running job");
+    tx.conn
+        .prepare_cached(
+            "UPDATE jobs SET state = ?1, finished_at = ?2, expires_at = ?3,
+                 error_code = 'gave_up', error_message = ?4
+             WHERE seq = ?5",
+        )?
+        .execute(params![
+            failed.as_str(),
+            now,
+            now.after(limits.keep),
+            format!("the server ended during each of {} attempts", limits.max_attempts),
+            ended.seq,
+        ])?;
+    jobs::settle(tx, id, ended, now)
+}
+
+/// Deletes the files in the spool that no row refers to.
+fn tidy(conn: &Connection, spool: &Spool) -> Result<usize, QueueError> {
+    let inputs: HashSet<JobId> = conn
+        .prepare("SELECT id FROM jobs WHERE state IN ('queued', 'running') AND input_in_file")?
+        .query_map([], |row| rows::parsed(row, 0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let outputs: HashSet<String> = conn
+        .prepare("SELECT file FROM outputs WHERE file IS NOT NULL")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let tidied: io::Result<usize> = spool.tidy(&inputs, &outputs);
+    tidied.map_err(|error| QueueError(format!("the spool cannot be tidied: {error}")))
+}
+
+fn count(conn: &Connection, sql: &str) -> rusqlite::Result<usize> {
+    let rows = conn.query_row(sql, [], |row| rows::length(row, 0))?;
+    Ok(usize::try_from(rows).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,198 @@
+//! Rows to values and back. What does not parse is an error of the store, never a panic: somebody may
+//! have written into the file.
+
+use std::str::FromStr;
+
+use rusqlite::types::{FromSql, Type};
+use rusqlite::{Row, ToSql};
+
+use crate::job::{
+    Callback, Delivery, DeliveryAttempt, DeliveryState, Failure, InputInfo, Job, Sha256, State,
+    Timestamp,
+};
+use crate::queue::{StoredData, StoredOutput};
+use crate::spool::Spool;
+
+/// The columns of `jobs` that [`job`] reads, in its order.
+macro_rules! job_columns {
+    () => {
+        "jobs.id, jobs.task, jobs.parameters, jobs.state, jobs.attempt, jobs.created_at, \
+         jobs.started_at, jobs.finished_at, jobs.expires_at, jobs.input_name, jobs.input_type, \
+         jobs.input_bytes, jobs.input_sha256, jobs.duration_s, jobs.error_code, \
+         jobs.error_message, jobs.callback_url"
+    };
+}
+
+/// A whole job: its columns, then those of its delivery, where there is one.
+macro_rules! select_job {
+    ($where:literal) => {
+        concat!(
+            "SELECT ",
+            job_columns!(),
+            ", d.state, d.attempts, d.due_at, d.last_error \
+             FROM jobs LEFT JOIN deliveries AS d ON d.job = jobs.seq ",
+            $where
+        )
+    };
+}
+
+pub(super) use {job_columns, select_job};
+
+/// How many columns [`job_columns`] has.
+const JOB_COLUMNS: usize = 17;
+
+/// A job from the columns of [`select_job`].
+pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let mut job = unfinished_job(row)?;
+    let delivery: Option<String> = row.get(JOB_COLUMNS)?;
+    if let (Some(callback), Some(state)) = (&mut job.callback, delivery) {
+        callback.state = delivery_state(&state, JOB_COLUMNS)?;
+        callback.attempts = row.get(JOB_COLUMNS + 1)?;
+        callback.next_attempt_at = row.get(JOB_COLUMNS + 2)?;
+        callback.last_error = row.get(JOB_COLUMNS + 3)?;
+    }
+    Ok(job)
+}
+
+/// A job from the columns of [`job_columns`]: one that has no delivery yet.
+pub(super) fn unfinished_job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let error = match (row.get(14)?, row.get(15)?) {
+        (Some(code), Some(message)) => Some(Failure { code, message }),
+        _ => None,
+    };
+    let callback = row.get::<_, Option<String>>(16)?.map(|url| Callback {
+        url,
+        state: DeliveryState::Pending,
+        attempts: 0,
+        next_attempt_at: None,
+        last_error: None,
+    });
+    Ok(Job {
+        id: parsed(row, 0)?,
+        task: row.get(1)?,
+        parameters: from_json(row, 2)?,
+        state: state(row, 3)?,
+        attempt: row.get(4)?,
+        created_at: row.get(5)?,
+        started_at: row.get(6)?,
+        finished_at: row.get(7)?,
+        expires_at: row.get(8)?,
+        input: InputInfo {
+            name: row.get(9)?,
+            content_type: row.get(10)?,
+            bytes: length(row, 11)?,
+            sha256: Sha256(row.get(12)?),
+            duration_s: row.get(13)?,
+        },
+        error,
+        callback,
+    })
+}
+
+/// An output from `kind, body, file, file_name, file_type, file_bytes, formats`.
+pub(super) fn output(row: &Row<'_>, spool: &Spool) -> rusqlite::Result<StoredOutput> {
+    let kind: String = row.get(0)?;
+    let data = match kind.as_str() {
+        "text" => StoredData::Text(row.get(1)?),
+        "json" => StoredData::Json(from_json(row, 1)?),
+        _ => StoredData::File {
+            path: spool.output_path(&row.get::<_, String>(2)?),
+            name: row.get(3)?,
+            content_type: row.get(4)?,
+            bytes: length(row, 5)?,
+        },
+    };
+    Ok(StoredOutput { data, formats: from_json(row, 6)? })
+}
+
+/// A delivery from `id, job's id, url, attempts`.
+pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+    Ok(Delivery {
+        id: parsed(row, 0)?,
+        job: parsed(row, 1)?,
+        url: row.get(2)?,
+        attempts: row.get(3)?,
+    })
+}
+
+/// A line of the ledger from `attempt, at, status, latency_ms, error, next_attempt_at`.
+pub(super) fn delivery_attempt(row: &Row<'_>) -> rusqlite::Result<DeliveryAttempt> {
+    Ok(DeliveryAttempt {
+        attempt: row.get(0)?,
+        at: row.get(1)?,
+        status: row.get(2)?,
+        latency_ms: length(row, 3)?,
+        error: row.get(4)?,
+        next_attempt_at: row.get(5)?,
+    })
+}
+
+/// A job's state.
+pub(super) fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
+    let word: String = row.get(column)?;
+    word.parse().map_err(|()| unreadable(column, format!("{word:?} is not a state")))
+}
+
+/// An id, which is kept as text.
+pub(super) fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|_| unreadable(column, format!("{text:?} is not an id")))
+}
+
+/// SQLite's integers are signed; none of ours is negative.
+pub(super) fn length(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+/// A length for SQLite. Lengths past 8 EiB are not met with.
+pub(super) fn signed(length: u64) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+/// What is kept as JSON, for SQLite.
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| unreadable(column, error.to_string()))
+}
+
+/// The word for a delivery's state, as it is kept.
+pub(super) fn delivery_word(state: DeliveryState) -> &'static str {
+    match state {
+        DeliveryState::Pending => "pending",
+        DeliveryState::Delivered => "delivered",
+        DeliveryState::Dead => "dead",
+    }
+}
+
+fn delivery_state(word: &str, column: usize) -> rusqlite::Result<DeliveryState> {
+    match word {
+        "pending" => Ok(DeliveryState::Pending),
+        "delivered" => Ok(DeliveryState::Delivered),
+        "dead" => Ok(DeliveryState::Dead),
+        _ => Err(unreadable(column, format!("{word:?} is not a delivery's state"))),
+    }
+}
+
+fn unreadable(column: usize, why: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
+}
+
+impl ToSql for Timestamp {
+    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
+        Ok(self.as_micros().into())
+    }
+}
+
+impl FromSql for Timestamp {
+    fn column_result(
+        value: rusqlite::types::ValueRef<'_>,
+    ) -> rusqlite::types::FromSqlResult<Timestamp> {
+        i64::column_result(value).map(Timestamp::from_micros)
+    }
+}

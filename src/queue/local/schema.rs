@@ -1,0 +1,78 @@
+//! The store's file: how it is made, recognised and opened.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::queue::QueueError;
+
+/// The tables. Their comments are kept in the file, for whoever looks into it.
+const TABLES: &str = include_str!("schema.sql");
+/// Grows with every change of the tables. Kept as `PRAGMA user_version`.
+const VERSION: i64 = 1;
+/// Marks the file as ringback's: "RING". Kept as `PRAGMA application_id`.
+const APPLICATION: i64 = 0x5249_4e47;
+/// How long a connection waits for another that is in its way: only a program that somebody looks
+/// into the store with can be.
+const BUSY: Duration = Duration::from_secs(5);
+/// Statements that a connection keeps prepared: more than there are.
+const STATEMENTS: usize = 64;
+
+/// Opens the connection that writes, and makes the tables where there are none.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, QueueError> {
+    let conn = Connection::open(path)?;
+    conn.busy_timeout(BUSY)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    recognise(&conn)?;
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA foreign_keys = ON;
+         PRAGMA cache_size = -4096;
+         PRAGMA temp_store = MEMORY;",
+    )?;
+    if version(&conn)? == 0 {
+        conn.execute_batch(&format!(
+            "BEGIN;
+             {TABLES}
+             PRAGMA application_id = {APPLICATION};
+             PRAGMA user_version = {VERSION};
+             COMMIT;"
+        ))?;
+    }
+    Ok(conn)
+}
+
+/// Opens a connection that only reads. The store must be open for writing.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, QueueError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.execute_batch("PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY;")?;
+    Ok(conn)
+}
+
+/// Refuses a file that is another program's, or a later version's.
+fn recognise(conn: &Connection) -> Result<(), QueueError> {
+    let application: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let version = version(conn)?;
+    if tables == 0 {
+        return Ok(());
+    }
+    if application != APPLICATION {
+        return Err(QueueError("it is an SQLite file of another program".into()));
+    }
+    if version > VERSION {
+        return Err(QueueError(format!(
+            "it has format {version}, and this version of ringback reads up to {VERSION}"
+        )));
+    }
+    Ok(())
+}
+
+fn version(conn: &Connection) -> Result<i64, QueueError> {
+    Ok(conn.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
