@@ -12,10 +12,8 @@ use std::time::{Duration, Instant};
 use super::backoff::{Allowance, Breaker};
 use super::courier::Health;
 use crate::job::{Delivery, DeliveryId};
-use crate::queue::{Skip, delivery_host};
+use crate::queue::{PER_HOST, Skip, delivery_host};
 
-/// Deliveries that may be in flight to one host.
-pub(super) const PER_HOST: usize = 2;
 /// Hosts that are remembered for their failures; beyond it the one longest known is forgotten.
 const MOST_HOSTS: usize = 256;
 

@@ -24,10 +24,10 @@ use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
 use self::backoff::Schedule;
 use self::courier::{Connections, Courier};
 use self::delivery::{Done, Round};
-use self::desk::{Desk, PER_HOST};
+use self::desk::Desk;
 use crate::crew::{Crew, Never};
 use crate::job::{Delivery, Timestamp};
-use crate::queue::{Queue, QueueError};
+use crate::queue::{PER_HOST, Queue, QueueError};
 use crate::shared::Shared;
 
 pub use secret::{BadSecret, parse_secret};
@@ -174,3 +174,5 @@ impl Watch {
     reason = "the receiver of the integration tests; not every test needs all of it"
 )]
 mod sink;
+#[cfg(test)]
+mod tests;
