@@ -117,3 +117,9 @@ pub(super) fn expected() -> impl Iterator<Item = (String, [u64; 4], TensorType)>
         (tensor.name.to_owned(), shape, tensor.stored)
     })
 }
+
+/// The tensors of the safetensors file: name and shape.
+#[cfg(test)]
+pub(super) fn sources() -> impl Iterator<Item = (&'static str, &'static [u64])> {
+    TENSORS.iter().map(|tensor| (tensor.source, tensor.source_shape))
+}
