@@ -414,6 +414,45 @@ fn a_wait_ends_with_its_time_or_with_the_job_however_that_ends() {
 }
 
 #[test]
+fn no_end_is_missed_by_those_who_wait_for_it() {
+    // Jobs that end while the requests that wait for them are on their way to be parked.
+    let server = TestServer::start(echo());
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            let server = &server;
+            scope.spawn(move || {
+                let agent = agent();
+                for n in 0..50 {
+                    let job = agent.post(server.url("/jobs")).header("prefer", "wait=60");
+                    let reply = request(job.send(format!("{client} {n}")));
+                    assert_eq!((reply.status, &reply.json()["state"]), (200, &"succeeded".into()));
+                    let job = agent.post(server.url("/jobs")).send(format!("{n} {client}"));
+                    let address = request(job).header("location").expect("a location").to_owned();
+                    let shown = agent.get(server.url(&format!("{address}?wait=60"))).call();
+                    assert_eq!(request(shown).json()["state"], "succeeded");
+                }
+            });
+        }
+    });
+    assert!(began.elapsed() < Duration::from_secs(50), "nobody waited for a minute");
+}
+
+#[test]
+fn a_request_that_brings_down_its_answer_brings_down_no_thread() {
+    let server = TestServer::start(echo());
+    // tiny_http sorts these by their weights, and panics: there is no order among them.
+    let weights: Vec<String> = (0..60)
+        .map(|n| if n % 3 == 0 { "a;q=nan".to_owned() } else { format!("a;q=0.{}", n * 7 % 10) })
+        .collect();
+    let evil = format!("GET /livez HTTP/1.1\r\nHost: x\r\nTE: {}\r\n\r\n", weights.join(", "));
+    for _ in 0..8 {
+        exchange(&server, evil.as_bytes());
+    }
+    assert_eq!(server.get("/livez").status, 200);
+}
+
+#[test]
 fn a_stop_answers_those_who_wait() {
     let (builder, gate) = gated();
     let server = TestServer::start(builder.drain(Duration::from_millis(200)));

@@ -38,7 +38,22 @@ fn cut(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_left_is_harmless(raw: Vec<u8>, text in r"(\PC|[\x00-\x7f]|[./\\]){0,300}") {
+            for raw in [&raw[..], text.as_bytes()] {
+                let Some(name) = cleaned(raw) else { continue };
+                prop_assert!(!name.is_empty() && name.len() <= MAX, "{:?}", name);
+                prop_assert!(!name.contains(['/', '\\']) && name != "." && name != "..");
+                prop_assert!(!name.chars().any(char::is_control), "{:?}", name);
+                prop_assert_eq!(cleaned(name.as_bytes()), Some(name.clone()), "cleaned twice");
+            }
+        }
+    }
 
     #[test]
     fn keeps_the_last_component() {

@@ -153,7 +153,33 @@ pub(crate) fn matches_tag(if_none_match: &str, tag: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_quoted_parameter_comes_out_as_it_went_in(content: Vec<u8>) {
+            let escaped = content.iter().flat_map(|&byte| match byte {
+                b'"' | b'\\' => vec![b'\\', byte],
+                _ => vec![byte],
+            });
+            let text: Vec<u8> =
+                b"a; b=\"".iter().copied().chain(escaped).chain(*b"\"; c=d").collect();
+            let parsed = Parameterized::parse(&text).expect("well-formed");
+            prop_assert_eq!(parsed.get("b"), Some(&content[..]));
+            prop_assert_eq!(parsed.get("c"), Some(&b"d"[..]));
+        }
+
+        #[test]
+        fn any_text_is_taken_apart_without_a_panic(text in r#"[\\";=a, /*W]{0,40}"#) {
+            // What comes out does not matter here.
+            drop(Parameterized::parse(text.as_bytes()));
+            drop(idempotency_key(&text));
+            matches_tag(&text, "W/\"1f\"");
+            preferred_wait([text.as_str()].into_iter());
+        }
+    }
 
     #[test]
     fn takes_parameters_apart() {

@@ -77,8 +77,13 @@ fn accept(server: &tiny_http::Server, stopping: &AtomicBool, pools: &Pools) {
     while !stopping.load(Ordering::Acquire) {
         match server.recv() {
             Ok(request) => pools.take(request),
-            Err(_) if stopping.load(Ordering::Acquire) => return,
+            // The call of `unblock`.
+            Err(_) if stopping.load(Ordering::Acquire) => {}
             Err(error) => log::error!("no connections are accepted any more: {error}"),
         }
+    }
+    // What came in meanwhile is answered, too.
+    while let Ok(Some(request)) = server.try_recv() {
+        pools.take(request);
     }
 }

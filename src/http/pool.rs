@@ -169,3 +169,33 @@ fn surviving(work: impl FnOnce()) {
         log::error!("a request's answer panicked; its client was told 500 if it could be");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tiny_http::{Method, TestRequest};
+
+    use super::*;
+
+    fn upload(path: &str) -> Request {
+        TestRequest::new().with_method(Method::Post).with_path(path).with_body("x").into()
+    }
+
+    #[test]
+    fn requests_go_to_the_pool_of_their_kind() {
+        let (uploads, to_upload) = bounded(1);
+        let (refusals, to_refuse) = bounded(1);
+        let (polls, to_poll) = bounded(2);
+        let pools = Pools { uploads, refusals, polls };
+        pools.take(upload("/taken"));
+        pools.take(upload("/refused"));
+        pools.take(TestRequest::new().with_path("/get").into());
+        pools.take(TestRequest::new().with_method(Method::Post).with_path("/empty").into());
+        let path = |requests: &Receiver<Request>| {
+            requests.try_recv().map(|request| request.url().to_owned())
+        };
+        assert_eq!(path(&to_upload).as_deref(), Ok("/taken"));
+        assert_eq!(path(&to_refuse).as_deref(), Ok("/refused"));
+        assert_eq!(path(&to_poll).as_deref(), Ok("/get"));
+        assert_eq!(path(&to_poll).as_deref(), Ok("/empty"), "without a body nothing can stall");
+    }
+}
