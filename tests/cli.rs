@@ -256,7 +256,7 @@ fn jobs_are_listed_shown_and_canceled() {
 }
 
 #[test]
-fn a_large_upload_is_refused_before_it_is_sent() {
+fn a_refusal_of_a_large_upload_is_told() {
     let server = TestServer::start(echo().max_body(1024 * 1024));
     let (_folder, path) = file("large.txt", &"x".repeat(8 * 1024 * 1024));
     let path = path.to_str().expect("UTF-8");

@@ -9,9 +9,6 @@ use uuid::Uuid;
 
 use super::ClientError;
 
-/// From this length on the server is asked whether it wants the body before it is sent. 1 MiB.
-const WORTH_ASKING: u64 = 1024 * 1024;
-
 /// An input and what to do with it.
 #[derive(Debug)]
 #[must_use]
@@ -163,11 +160,6 @@ impl Multipart {
     /// Length in bytes.
     pub(super) fn len(&self) -> u64 {
         self.length
-    }
-
-    /// Whether the body is so long that a refusal should come before it.
-    pub(super) fn is_worth_asking(&self) -> bool {
-        self.length >= WORTH_ASKING
     }
 }
 
