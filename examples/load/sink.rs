@@ -1,6 +1,5 @@
 //! Receives callbacks and notes when each came.
 
-use std::io::Read;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, SystemTime};
 

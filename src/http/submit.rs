@@ -90,7 +90,7 @@ impl Receipt {
         let finished = snapshot.job.state.is_finished();
         let status = if finished && self.preferred.is_some() { 200 } else { 202 };
         let mut reply = self.accepted.mark(Reply::json(status, &snapshot.json()));
-        if !finished {
+        if status == 202 {
             let wait = Pace::retry_after(snapshot.eta_s());
             reply = reply.with("Retry-After", wait.to_string());
         }

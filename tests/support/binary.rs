@@ -37,6 +37,9 @@ impl Binary {
             .arg(folder)
             .arg("--model")
             .arg(model())
+            // Many servers run beside each other in the tests, and whisper.cpp's threads wait for each
+            // other by spinning.
+            .args(["--threads", "1"])
             .args(arguments)
             .stderr(Stdio::piped())
             .spawn()
