@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, at, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select_biased};
 
 use self::backoff::Schedule;
 use self::courier::{Connections, Courier};
@@ -117,7 +117,9 @@ impl Watch {
                     continue;
                 }
             };
-            select! {
+            select_biased! {
+                // First, so that a stop begins no more.
+                recv(stopped) -> _ => return,
                 recv(self.reports) -> done => match done {
                     Ok(done) => self.settle(done),
                     Err(_) => return,
@@ -127,7 +129,6 @@ impl Watch {
                     Err(_) => return,
                 },
                 recv(rest) -> _ => {}
-                recv(stopped) -> _ => return,
             }
         }
     }
@@ -169,10 +170,7 @@ impl Watch {
 
 #[cfg(test)]
 #[path = "../../tests/support/sink.rs"]
-#[expect(
-    dead_code,
-    reason = "the receiver of the integration tests; not every test needs all of it"
-)]
+#[expect(dead_code, reason = "it serves the integration tests, too")]
 mod sink;
 #[cfg(test)]
 mod tests;
