@@ -2,11 +2,13 @@
 //!
 //! | module | what it holds the server to |
 //! |---|---|
+//! | `callbacks` | the ring back, from the request to the receiver |
 //! | `http` | the wire contract: refusals, repeats, waits, pages |
 //! | `lifecycle` | a job from the request to its end |
 //! | `cli` | the program at the shell |
 //! | `kill` | a process that ends in the middle: kill -9, SIGTERM, a second signal |
 
+mod callbacks;
 #[cfg(feature = "cli")]
 mod cli;
 mod http;

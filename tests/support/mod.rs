@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each feature set uses its part")]
 
 pub mod binary;
+pub mod sink;
 
 use std::net::SocketAddr;
 use std::path::Path;
