@@ -22,6 +22,8 @@ pub(crate) fn run(shared: &Shared) {
             Ok(Some(claim)) => {
                 if let Err(error) = work(shared, claim) {
                     log::error!("an attempt's end could not be written down: {error}");
+                    // The sweep takes the job back, as soon as the store works again.
+                    shared.bells.sweep_due();
                 }
             }
             Ok(None) => return,

@@ -6,6 +6,7 @@
 //! | `http` | the wire contract: refusals, repeats, waits, pages |
 //! | `lifecycle` | a job from the request to its end |
 //! | `cli` | the program at the shell |
+//! | `model` | models at the shell |
 //! | `kill` | a process that ends in the middle: kill -9, SIGTERM, a second signal |
 
 mod callbacks;
@@ -14,6 +15,8 @@ mod cli;
 mod http;
 mod kill;
 mod lifecycle;
+#[cfg(all(feature = "cli", feature = "whisper"))]
+mod model;
 mod support;
 #[cfg(feature = "whisper")]
 mod transcribe;

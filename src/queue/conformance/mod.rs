@@ -153,7 +153,7 @@ impl Bed {
 }
 
 /// A request for work on a text.
-fn ask(text: &str) -> Submission {
+pub(super) fn ask(text: &str) -> Submission {
     let sha256 = digest::digest(&digest::SHA256, text.as_bytes());
     Submission {
         id: JobId::new(),
@@ -244,7 +244,7 @@ impl Shorthand for Arc<dyn Queue> {
     }
 }
 
-fn succeeded(text: &str) -> Outcome {
+pub(super) fn succeeded(text: &str) -> Outcome {
     let output = StoredOutput { data: StoredData::Text(text.into()), formats: Vec::new() };
     Outcome { result: Ok(output), duration_s: None }
 }
@@ -253,7 +253,7 @@ fn failed(code: &str) -> Outcome {
     Outcome { result: Err(failure(code)), duration_s: None }
 }
 
-fn failure(code: &str) -> Failure {
+pub(super) fn failure(code: &str) -> Failure {
     Failure { code: code.into(), message: format!("it is {code}") }
 }
 
@@ -265,6 +265,6 @@ fn text_of(claim: &Claim) -> String {
 }
 
 /// A moment this many seconds from now.
-fn in_secs(seconds: u64) -> Timestamp {
+pub(super) fn in_secs(seconds: u64) -> Timestamp {
     Timestamp::now().after(Duration::from_secs(seconds))
 }

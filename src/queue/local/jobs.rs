@@ -353,7 +353,7 @@ fn insert_output(conn: &Connection, seq: i64, output: &StoredOutput) -> rusqlite
 }
 
 /// The name of an output's file in the spool, which is what the store keeps: the folder may be moved.
-fn output_file(output: &StoredOutput) -> Option<String> {
+pub(super) fn output_file(output: &StoredOutput) -> Option<String> {
     match &output.data {
         StoredData::File { path, .. } => Some(path.file_name()?.to_str()?.to_owned()),
         StoredData::Text(_) | StoredData::Json(_) => None,
@@ -411,7 +411,7 @@ pub(super) fn release(tx: &mut Tx<'_>, lease: &Lease) -> rusqlite::Result<Record
     Ok(Recorded::Yes)
 }
 
-/// Gives every attempt back. The fence grows, so that no lease is good any more.
+/// Gives every attempt back: none of the leases is good any more.
 pub(super) fn release_all(tx: &mut Tx<'_>) -> rusqlite::Result<usize> {
     let changed = tx
         .conn

@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 
@@ -81,6 +81,9 @@ pub(crate) struct LocalQueue {
     spool: Arc<Spool>,
     counts: Arc<SharedCounts>,
     ready: Ready,
+    /// Leases whose end could not be stored (a full disk): no worker holds them, and the next sweep
+    /// takes their jobs back. At most one for each attempt that has run.
+    dropped: Mutex<Vec<Lease>>,
     /// Given up by [`Queue::close`], which closes `closed`.
     open: Mutex<Option<Sender<Never>>>,
     closed: Receiver<Never>,
@@ -117,6 +120,7 @@ impl LocalQueue {
             spool,
             counts: shared_counts,
             ready,
+            dropped: Mutex::default(),
             open: Mutex::new(Some(open)),
             closed,
             readers,
@@ -139,6 +143,38 @@ impl LocalQueue {
             }
         }
         Ok(done.value)
+    }
+
+    /// Ends an attempt. Where that cannot be stored the lease is kept for the next sweep.
+    fn end(
+        &self,
+        survives: Survives,
+        lease: Lease,
+        work: impl FnOnce(&mut Tx<'_>, &Lease) -> rusqlite::Result<Recorded> + Send + 'static,
+    ) -> Result<Recorded, QueueError> {
+        let again = Lease { job: lease.job, fence: lease.fence };
+        self.change(survives, move |tx| work(tx, &lease)).map_err(|error| {
+            self.dropped_leases().push(again);
+            error.into()
+        })
+    }
+
+    /// Takes back the jobs whose attempts ended without the store having it.
+    fn take_back_dropped(&self, now: Timestamp) -> Result<(), QueueError> {
+        let dropped = std::mem::take(&mut *self.dropped_leases());
+        let take_back = |lease| {
+            let limits = self.limits.clone();
+            self.end(Survives::PowerCut, lease, move |tx, lease| {
+                recovery::take_back(tx, lease, &limits, now)
+            })
+        };
+        // Each is tried, and kept if it fails, before the first failure is told.
+        let results: Vec<_> = dropped.into_iter().map(take_back).collect();
+        results.into_iter().try_for_each(|result| result.map(drop))
+    }
+
+    fn dropped_leases(&self) -> MutexGuard<'_, Vec<Lease>> {
+        self.dropped.lock().expect("invariant: no panic under this lock")
     }
 
     /// Waits for word of a ready job; `None` when the queue is closed, though ids be left.
@@ -241,8 +277,14 @@ impl Queue for LocalQueue {
 
     fn finish(&self, lease: Lease, outcome: Outcome) -> Result<Recorded, QueueError> {
         let (now, keep) = (Timestamp::now(), self.limits.keep);
-        Ok(self
-            .change(Survives::PowerCut, move |tx| jobs::finish(tx, &lease, outcome, now, keep))?)
+        let file = outcome.result.as_ref().ok().and_then(jobs::output_file);
+        let finished = self.end(Survives::PowerCut, lease, move |tx, lease| {
+            jobs::finish(tx, lease, outcome, now, keep)
+        });
+        if let (Err(_), Some(name)) = (&finished, file) {
+            self.spool.discard_output(&name);
+        }
+        finished
     }
 
     fn retry(
@@ -251,11 +293,11 @@ impl Queue for LocalQueue {
         failure: Failure,
         ready_at: Timestamp,
     ) -> Result<Recorded, QueueError> {
-        Ok(self.change(Survives::Kill, move |tx| jobs::retry(tx, &lease, &failure, ready_at))?)
+        self.end(Survives::Kill, lease, move |tx, lease| jobs::retry(tx, lease, &failure, ready_at))
     }
 
     fn release(&self, lease: Lease) -> Result<Recorded, QueueError> {
-        Ok(self.change(Survives::Kill, move |tx| jobs::release(tx, &lease))?)
+        self.end(Survives::Kill, lease, jobs::release)
     }
 
     fn release_all(&self) -> Result<usize, QueueError> {
@@ -311,6 +353,7 @@ impl Queue for LocalQueue {
     }
 
     fn sweep(&self, now: Timestamp) -> Result<Swept, QueueError> {
+        self.take_back_dropped(now)?;
         let readied = self.change(Survives::Kill, move |tx| sweep::ready(tx, now))?;
         let mut forgotten = 0;
         loop {

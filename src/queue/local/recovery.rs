@@ -1,16 +1,15 @@
 //! The first thing a store does when it is opened: take back what the last process left.
 
 use std::collections::HashSet;
-use std::io;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::jobs::{self, Ended};
 use super::rows;
 use super::writer::{Counts, Tx};
 use super::{Limits, Recovered};
-use crate::job::{JobId, State, Timestamp, Transition};
-use crate::queue::QueueError;
+use crate::job::{Failure, JobId, State, Timestamp, Transition};
+use crate::queue::{Lease, Outcome, QueueError, Recorded};
 use crate::spool::Spool;
 
 /// Queues what was running, gives up what has been running too often, deletes files without a job.
@@ -82,6 +81,31 @@ fn give_up(
     jobs::settle(tx, id, ended, now)
 }
 
+/// Queues a running job again whose attempt ended without the store having it, or gives it up after
+/// its last attempt.
+pub(super) fn take_back(
+    tx: &mut Tx<'_>,
+    lease: &Lease,
+    limits: &Limits,
+    now: Timestamp,
+) -> rusqlite::Result<Recorded> {
+    let attempt: Option<u32> = tx
+        .conn
+        .prepare_cached("SELECT attempt FROM jobs WHERE id = ?1 AND state = 'running'")?
+        .query_row([lease.job.to_string()], |row| row.get(0))
+        .optional()?;
+    let failure = Failure {
+        code: "store".into(),
+        message: "the server could not store how the attempt ended".into(),
+    };
+    if attempt.is_some_and(|attempt| attempt < limits.max_attempts) {
+        jobs::retry(tx, lease, &failure, now)
+    } else {
+        let outcome = Outcome { result: Err(failure), duration_s: None };
+        jobs::finish(tx, lease, outcome, now, limits.keep)
+    }
+}
+
 /// Deletes the files in the spool that no row refers to.
 fn tidy(conn: &Connection, spool: &Spool) -> Result<usize, QueueError> {
     let inputs: HashSet<JobId> = conn
@@ -92,8 +116,9 @@ fn tidy(conn: &Connection, spool: &Spool) -> Result<usize, QueueError> {
         .prepare("SELECT file FROM outputs WHERE file IS NOT NULL")?
         .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    let tidied: io::Result<usize> = spool.tidy(&inputs, &outputs);
-    tidied.map_err(|error| QueueError(format!("the spool cannot be tidied: {error}")))
+    spool
+        .tidy(&inputs, &outputs)
+        .map_err(|error| QueueError(format!("the spool cannot be tidied: {error}")))
 }
 
 fn count(conn: &Connection, sql: &str) -> rusqlite::Result<usize> {

@@ -156,6 +156,12 @@ impl Writer {
         }))
     }
 
+    /// Commands in the channel now.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.commands.as_ref().map_or(0, Sender::len)
+    }
+
     fn send(&self, command: Box<dyn Command>) -> Result<(), Unstored> {
         let commands = self.commands.as_ref().expect("invariant: taken on drop only");
         commands.send(command).map_err(|_| Unstored::no_writer())

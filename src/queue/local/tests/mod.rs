@@ -1,0 +1,27 @@
+use super::*;
+use crate::queue::conformance::{ask, conformance_tests, failure, in_secs, succeeded};
+
+mod faults;
+mod kill;
+mod opening;
+mod transitions;
+
+fn open(folder: &Path, spool: Arc<Spool>, limits: Limits) -> Arc<dyn Queue> {
+    let (queue, _) = LocalQueue::open(folder, spool, limits).unwrap();
+    Arc::new(queue)
+}
+
+conformance_tests!(open);
+
+const LIMITS: Limits =
+    Limits { max_queued: 1000, max_attempts: 3, keep: std::time::Duration::from_secs(24 * 3600) };
+
+/// Opens the queue in `folder`, with its own files beside it.
+fn open_here(folder: &Path) -> LocalQueue {
+    try_open(folder).unwrap().0
+}
+
+fn try_open(folder: &Path) -> Result<(LocalQueue, Recovered), QueueError> {
+    let spool = Arc::new(Spool::open(&folder.join("spool")).unwrap());
+    LocalQueue::open(folder, spool, LIMITS)
+}
