@@ -329,10 +329,11 @@ impl Running {
             Ok(jobs) => log::warn!("{jobs} jobs did not finish in time and are queued again"),
             Err(error) => log::error!("unfinished jobs could not be queued again: {error}"),
         }
-        let last = deadline.max(Instant::now() + LAST_STEPS);
-        notifier.stop(last);
-        janitor.stop(last);
-        http.stop(last);
+        // From each one's turn: a callback that hangs must not use up the time of the others.
+        let last = || deadline.max(Instant::now() + LAST_STEPS);
+        notifier.stop(last());
+        janitor.stop(last());
+        http.stop(last());
         log::info!("stopped");
     }
 }
