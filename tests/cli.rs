@@ -16,7 +16,7 @@ fn ringback(arguments: &[&str]) -> Ended {
     Ended { arguments: arguments.iter().map(|&a| a.to_owned()).collect(), output }
 }
 
-fn program(arguments: &[&str]) -> Command {
+pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
     // What is set where the tests run must not decide them.
     for (name, _) in std::env::vars_os() {

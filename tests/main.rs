@@ -8,15 +8,18 @@
 //! | `cli` | the program at the shell |
 //! | `model` | models at the shell |
 //! | `kill` | a process that ends in the middle: kill -9, SIGTERM, a second signal |
+//! | `restart` | what a stop leaves for the next start: queued, running, undelivered |
 
 mod callbacks;
 #[cfg(feature = "cli")]
 mod cli;
 mod http;
+#[cfg(all(feature = "cli", feature = "whisper"))]
 mod kill;
 mod lifecycle;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod model;
+mod restart;
 mod support;
 #[cfg(feature = "whisper")]
 mod transcribe;

@@ -1,10 +1,15 @@
 //! `ringback model` at the shell, with a small model made here.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
+
+use crate::cli::program;
+use crate::support::eventually;
 
 /// Silero's voice detector, as its safetensors name and shape it.
 const VOICE: [(&str, &[usize]); 15] = [
@@ -46,19 +51,18 @@ fn folder_with_voice() -> TempDir {
     folder
 }
 
-/// `ringback model …` with its models in `folder`.
+/// What a run of `ringback model` left.
 struct Ended(Output);
 
+/// Runs it with its models in `folder`.
 fn model(folder: &Path, arguments: &[&str]) -> Ended {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringback"));
-    // What is set where the tests run must not decide them.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("RINGBACK_") {
-            command.env_remove(name);
-        }
-    }
-    command.arg("model").args(arguments).arg("--models").arg(folder);
-    Ended(command.output().expect("the program starts"))
+    Ended(command(folder, arguments).output().expect("the program starts"))
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = program(&["model"]);
+    command.args(arguments).arg("--models").arg(folder);
+    command
 }
 
 impl Ended {
@@ -138,4 +142,32 @@ fn a_download_that_cannot_be_is_told_with_a_way_out() {
     let (code, told) = model(folder.path(), &["get", "tiny.enn"]).failed();
     assert_eq!(code, 2, "{told}");
     assert!(told.contains("`ringback model list`"), "{told}");
+}
+
+#[test]
+fn a_download_that_is_killed_leaves_a_part_and_no_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let from = format!("http://{}", listener.local_addr().expect("an address"));
+    let mut child = command(folder.path(), &["get", "tiny.en", "--from", &from])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let (mut stream, _) = listener.accept().expect("a connection");
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 77704715\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("a head");
+    stream.write_all(&[7; 100_000]).expect("a beginning");
+    let part = folder.path().join("ggml-tiny.en.bin.part");
+    eventually("the beginning is written", || {
+        fs::metadata(&part).is_ok_and(|part| part.len() == 100_000).then_some(())
+    });
+    child.kill().expect("it is killed");
+    child.wait().expect("it ends");
+    // Its end of the connection is gone, whatever of the request was not read.
+    let _ = stream.read_to_end(&mut Vec::new());
+    assert!(!folder.path().join("ggml-tiny.en.bin").exists());
+    let (code, told) = model(folder.path(), &["path", "tiny.en"]).failed();
+    assert_eq!(code, 2, "{told}");
+    let verified = model(folder.path(), &["verify"]).printed();
+    assert!(verified.contains("ggml-tiny.en.bin.part: what came"), "{verified}");
 }

@@ -66,19 +66,25 @@ pub fn resolve(name_or_path: &str, folder: &Path) -> Result<PathBuf, ModelError>
 ///
 /// # Errors
 /// [`ModelError::NoModel`] with the command that brings one; [`ModelError::Several`] when there is a
-/// choice.
+/// choice; where the only one is broken, what is wrong with it.
 pub fn only_model(folder: &Path) -> Result<PathBuf, ModelError> {
-    let mut models: Vec<Here> = models_in(folder)?
-        .into_iter()
-        .filter(|here| matches!(here.info, Ok(ModelInfo::Whisper(_))))
-        .collect();
-    match models.len() {
-        0 => Err(ModelError::NoModel { folder: folder.to_owned() }),
-        1 => Ok(models.remove(0).path),
-        _ => Err(ModelError::Several {
-            folder: folder.to_owned(),
-            names: models.into_iter().map(|here| here.name).collect(),
-        }),
+    let mut whole = Vec::new();
+    let mut broken = None;
+    for here in models_in(folder)? {
+        match here.info {
+            Ok(ModelInfo::Whisper(_)) => whole.push((here.name, here.path)),
+            Ok(ModelInfo::Vad { .. }) => {}
+            Err(error) => broken = broken.or(Some(error)),
+        }
+    }
+    match (whole.pop(), whole.is_empty(), broken) {
+        (Some((_, path)), true, _) => Ok(path),
+        (Some((last, _)), false, _) => {
+            let names = whole.into_iter().map(|(name, _)| name).chain([last]).collect();
+            Err(ModelError::Several { folder: folder.to_owned(), names })
+        }
+        (None, _, Some(error)) => Err(error),
+        (None, _, None) => Err(ModelError::NoModel { folder: folder.to_owned() }),
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each feature set uses its part")]
 
+#[cfg(all(feature = "cli", feature = "whisper"))]
 pub mod binary;
 pub mod sink;
 

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_RANGE, RANGE};
-use ureq::http::{Response, StatusCode};
-use ureq::{Agent, Body};
+use ureq::http::{Response, StatusCode, Uri};
+use ureq::{Agent, Body, Proxy};
 
 use super::{Progress, Wanted};
 use crate::model::digest::{self, PIECE};
@@ -34,9 +35,10 @@ pub(super) struct Fetch<'a> {
 }
 
 impl<'a> Fetch<'a> {
-    /// Proxies are taken from the environment.
+    /// Proxies are taken from the environment, but a mirror on this machine is reached without.
     pub(super) fn new(wanted: &'a Wanted, idle_timeout: Duration) -> Fetch<'a> {
         let config = Agent::config_builder()
+            .proxy(if is_on_this_machine(&wanted.url) { None } else { Proxy::try_from_env() })
             .http_status_as_error(false)
             .max_redirects(MAX_REDIRECTS)
             // What was asked for over TLS is not taken without.
@@ -198,6 +200,13 @@ fn etag_path(part: &Part) -> PathBuf {
 
 fn text(response: &Response<Body>, name: HeaderName) -> Option<&str> {
     response.headers().get(name)?.to_str().ok()
+}
+
+fn is_on_this_machine(url: &str) -> bool {
+    let uri = url.parse::<Uri>().ok();
+    let host = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
+    let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Whether a 206 holds the bytes from `from` on: `Content-Range: bytes 100-199/200`.

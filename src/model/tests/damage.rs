@@ -87,18 +87,18 @@ fn ct2_structure(file: &[u8]) -> Vec<usize> {
     let mut at = 4 + 2 + u16_at(4) + 4;
     let variables = u32_at(at);
     at += 4;
-    let mut structure: Vec<Range<usize>> = vec![0..at];
+    let mut structure: Vec<usize> = (0..at).collect();
     for _ in 0..variables {
         let start = at;
         at += 2 + u16_at(at);
         at += 1 + 4 * usize::from(file[at]) + 1;
         let bytes = u32_at(at);
         at += 4;
-        structure.push(start..at);
+        structure.extend(start..at);
         at += bytes;
     }
-    structure.push(at..file.len());
-    structure.into_iter().flatten().collect()
+    structure.extend(at..file.len());
+    structure
 }
 
 #[test]

@@ -139,6 +139,10 @@ fn the_only_whisper_model_is_the_default() {
     let source = tempfile::tempdir().expect("a folder");
     synthetic::ct2_folder(source.path(), &ENGLISH, &model);
     assert!(matches!(only_model(folder.path()), Err(ModelError::NoModel { .. })));
+    let broken = folder.path().join("ggml-broken.bin");
+    fs::write(&broken, "rubbish").expect("a file");
+    let told = only_model(folder.path()).expect_err("broken").to_string();
+    assert!(told.ends_with("ggml-broken.bin: it is not a ggml model"), "{told}");
     // By the file in the folder as well as by the folder.
     let first =
         import_as(&source.path().join("model.bin"), folder.path(), "first").expect("it converts");

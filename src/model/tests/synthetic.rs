@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::model::hyper::Hyper;
 use crate::model::layout;
 use crate::model::silero;
-use crate::model::tensor::{self, Element};
+use crate::model::tensor;
 
 /// One layer on each side.
 pub(in crate::model) const ENGLISH: Hyper =
