@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 
-use self::jobs::{Body, Claimed, ClaimedBody};
+use self::jobs::{Claimed, ClaimedBody};
 use self::readers::Readers;
 use self::ready::Ready;
+use self::submit::Body;
 use self::unstored::Unstored;
 use self::writer::{Leftover, SharedCounts, Survives, Tx, Writer};
 use super::*;
@@ -22,11 +23,13 @@ use crate::spool::{NewInput, Spool};
 
 mod deliveries;
 mod jobs;
+mod look;
 mod readers;
 mod ready;
 mod recovery;
 mod rows;
 mod schema;
+mod submit;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -248,7 +251,7 @@ impl Queue for LocalQueue {
         };
         let bound = self.limits.max_queued;
         let submitted =
-            self.change(Survives::PowerCut, move |tx| jobs::submit(tx, request, body, bound))??;
+            self.change(Survives::PowerCut, move |tx| submit::submit(tx, request, body, bound))??;
         if let (Submitted::New(_), Some(placed)) = (&submitted, placed) {
             placed.keep();
         }
@@ -310,19 +313,19 @@ impl Queue for LocalQueue {
     }
 
     fn get(&self, id: JobId) -> Result<Option<Job>, QueueError> {
-        Ok(jobs::get(&self.readers.get(), id)?)
+        Ok(look::get(&self.readers.get(), id)?)
     }
 
     fn output(&self, id: JobId) -> Result<Option<StoredOutput>, QueueError> {
-        Ok(jobs::output(&self.readers.get(), id, &self.spool)?)
+        Ok(look::output(&self.readers.get(), id, &self.spool)?)
     }
 
     fn list(&self, page: &Page) -> Result<Vec<Job>, QueueError> {
-        Ok(jobs::list(&self.readers.get(), page)?)
+        Ok(look::list(&self.readers.get(), page)?)
     }
 
     fn ahead(&self, id: JobId) -> Result<Option<Ahead>, QueueError> {
-        Ok(jobs::ahead(&self.readers.get(), id)?)
+        Ok(look::ahead(&self.readers.get(), id)?)
     }
 
     fn depth(&self) -> Depth {

@@ -95,7 +95,8 @@ impl Announcer {
     fn oldest_ready(&self, conn: &Connection) -> rusqlite::Result<Vec<JobId>> {
         let most = self.ids.capacity().unwrap_or(0).saturating_add(1);
         conn.prepare_cached(
-            "SELECT id FROM jobs WHERE state = 'queued' AND ready_at IS NULL ORDER BY seq LIMIT ?1",
+            "SELECT id FROM jobs INDEXED BY jobs_ready
+             WHERE state = 'queued' AND ready_at IS NULL ORDER BY seq LIMIT ?1",
         )?
         .query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| super::rows::parsed(row, 0))?
         .collect()

@@ -27,7 +27,8 @@ CREATE TABLE jobs (
     fingerprint     BLOB    NOT NULL              -- SHA-256 over task, parameters, input and callback
 ) STRICT;
 
--- Claiming takes the first of these; positions are counted in it.
+-- Claiming takes the first of these; positions are counted in it. The planner would rather sort what
+-- jobs_by_state finds: queries name the index they are to use.
 CREATE INDEX jobs_ready ON jobs (seq, input_bytes) WHERE state = 'queued' AND ready_at IS NULL;
 CREATE INDEX jobs_waiting ON jobs (ready_at) WHERE state = 'queued' AND ready_at IS NOT NULL;
 -- What a repeated request is recognised by.

@@ -15,7 +15,7 @@ pub(super) fn ready(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<usize> 
     let mut readied: Vec<(i64, JobId)> = tx
         .conn
         .prepare_cached(
-            "UPDATE jobs SET ready_at = NULL
+            "UPDATE jobs INDEXED BY jobs_waiting SET ready_at = NULL
              WHERE state = 'queued' AND ready_at IS NOT NULL AND ready_at <= ?1
              RETURNING seq, id",
         )?
@@ -53,7 +53,8 @@ pub(super) fn forget_expired(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Resul
 pub(super) fn next(conn: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     conn.prepare_cached(
         "SELECT min(at) FROM (
-             SELECT min(ready_at) AS at FROM jobs WHERE state = 'queued' AND ready_at IS NOT NULL
+             SELECT min(ready_at) AS at FROM jobs INDEXED BY jobs_waiting
+                 WHERE state = 'queued' AND ready_at IS NOT NULL
              UNION ALL
              SELECT * FROM (
                  SELECT expires_at FROM jobs WHERE expires_at IS NOT NULL

@@ -1,0 +1,71 @@
+//! Looks at jobs, past the writer.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::rows::{self, job_columns, select_job};
+use crate::job::{Job, JobId};
+use crate::queue::{Ahead, Page, StoredOutput};
+use crate::spool::Spool;
+
+/// One job, by its place in the order of acceptance.
+pub(super) fn by_seq(conn: &Connection, seq: i64) -> rusqlite::Result<Job> {
+    conn.prepare_cached(select_job!("WHERE jobs.seq = ?1"))?.query_row([seq], rows::job)
+}
+
+/// One job.
+pub(super) fn get(conn: &Connection, id: JobId) -> rusqlite::Result<Option<Job>> {
+    conn.prepare_cached(select_job!("WHERE jobs.id = ?1"))?
+        .query_row([id.to_string()], rows::job)
+        .optional()
+}
+
+/// What a succeeded job gave.
+pub(super) fn output(
+    conn: &Connection,
+    id: JobId,
+    spool: &Spool,
+) -> rusqlite::Result<Option<StoredOutput>> {
+    conn.prepare_cached(
+        "SELECT outputs.kind, outputs.body, outputs.file, outputs.file_name, outputs.file_type,
+             outputs.file_bytes, outputs.formats
+         FROM outputs JOIN jobs ON jobs.seq = outputs.job WHERE jobs.id = ?1",
+    )?
+    .query_row([id.to_string()], |row| rows::output(row, spool))
+    .optional()
+}
+
+/// Jobs, newest first.
+pub(super) fn list(conn: &Connection, page: &Page) -> rusqlite::Result<Vec<Job>> {
+    // No id is greater than this one.
+    const LAST: &str = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+    let after = page.after.map_or_else(|| LAST.to_owned(), |id| id.to_string());
+    match page.state {
+        None => conn
+            .prepare_cached(select_job!("WHERE jobs.id < ?1 ORDER BY jobs.id DESC LIMIT ?2"))?
+            .query_map(params![after, limit], rows::job)?
+            .collect(),
+        Some(state) => conn
+            .prepare_cached(select_job!(
+                "WHERE jobs.state = ?3 AND jobs.id < ?1 ORDER BY jobs.id DESC LIMIT ?2"
+            ))?
+            .query_map(params![after, limit, state.as_str()], rows::job)?
+            .collect(),
+    }
+}
+
+/// What will be claimed before a queued job. Jobs that wait for a time stand in nobody's way.
+pub(super) fn ahead(conn: &Connection, id: JobId) -> rusqlite::Result<Option<Ahead>> {
+    let seq: Option<i64> = conn
+        .prepare_cached("SELECT seq FROM jobs WHERE id = ?1 AND state = 'queued'")?
+        .query_row([id.to_string()], |row| row.get(0))
+        .optional()?;
+    let Some(seq) = seq else { return Ok(None) };
+    conn.prepare_cached(
+        "SELECT count(*), coalesce(sum(input_bytes), 0) FROM jobs INDEXED BY jobs_ready
+         WHERE state = 'queued' AND ready_at IS NULL AND seq < ?1",
+    )?
+    .query_row([seq], |row| {
+        Ok(Some(Ahead { jobs: rows::length(row, 0)?, bytes: rows::length(row, 1)? }))
+    })
+}

@@ -1,0 +1,167 @@
+//! From a request to a stored job, or to the job that it repeats.
+
+use ring::digest;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::look;
+use super::rows::{signed, to_json};
+use super::writer::Tx;
+use crate::job::{Callback, DeliveryState, Job, State};
+use crate::queue::{Submission, SubmitError, Submitted};
+
+/// Where a new job's input is.
+pub(super) enum Body {
+    /// To be kept in the store.
+    Inline(Vec<u8>),
+    /// In the spool, at its place.
+    InFile,
+}
+
+/// Stores a new job, or finds the one that `request` repeats.
+pub(super) fn submit(
+    tx: &mut Tx<'_>,
+    request: Submission,
+    body: Body,
+    bound: usize,
+) -> rusqlite::Result<Result<Submitted, SubmitError>> {
+    let parameters = to_json(&request.parameters)?;
+    let fingerprint = fingerprint(&request, &parameters);
+    if let Some(key) = &request.idempotency_key
+        && let Some((job, same)) = by_key(tx.conn, &request.client, key, &fingerprint)?
+    {
+        return Ok(if same { Ok(Submitted::Replayed(job)) } else { Err(SubmitError::KeyReused) });
+    }
+    if request.coalesce
+        && let Some((seq, job)) = in_work(tx.conn, &request.client, &fingerprint)?
+    {
+        remember_key(tx.conn, &request, seq)?;
+        return Ok(Ok(Submitted::Coalesced(job)));
+    }
+    if tx.counts.queued >= bound {
+        return Ok(Err(SubmitError::Full));
+    }
+    let seq = insert(tx.conn, &request, &parameters, &fingerprint, &body)?;
+    remember_key(tx.conn, &request, seq)?;
+    tx.counts.queued += 1;
+    tx.announce(request.id);
+    Ok(Ok(Submitted::New(new_job(request))))
+}
+
+/// What makes two requests of one client the same. Each part is led by its length, so that no two lists
+/// of parts read alike.
+fn fingerprint(request: &Submission, parameters: &str) -> [u8; 32] {
+    let mut digest = digest::Context::new(&digest::SHA256);
+    let callback = request.callback.as_deref();
+    for part in [
+        request.task.as_bytes(),
+        parameters.as_bytes(),
+        &request.input.sha256.0,
+        if callback.is_some() { b"callback" } else { b"" },
+        callback.unwrap_or_default().as_bytes(),
+    ] {
+        digest.update(&(part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finish().as_ref().try_into().expect("invariant: a SHA-256 digest has 32 bytes")
+}
+
+fn by_key(
+    conn: &Connection,
+    client: &str,
+    key: &str,
+    fingerprint: &[u8; 32],
+) -> rusqlite::Result<Option<(Job, bool)>> {
+    let found: Option<(i64, [u8; 32])> = conn
+        .prepare_cached(
+            "SELECT jobs.seq, jobs.fingerprint FROM idempotency_keys
+             JOIN jobs ON jobs.seq = idempotency_keys.job
+             WHERE idempotency_keys.client = ?1 AND idempotency_keys.key = ?2",
+        )?
+        .query_row(params![client, key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    found.map(|(seq, stored)| Ok((look::by_seq(conn, seq)?, stored == *fingerprint))).transpose()
+}
+
+fn in_work(
+    conn: &Connection,
+    client: &str,
+    fingerprint: &[u8; 32],
+) -> rusqlite::Result<Option<(i64, Job)>> {
+    let seq: Option<i64> = conn
+        .prepare_cached(
+            "SELECT seq FROM jobs
+             WHERE fingerprint = ?1 AND client = ?2 AND state IN ('queued', 'running')
+             ORDER BY seq LIMIT 1",
+        )?
+        .query_row(params![fingerprint, client], |row| row.get(0))
+        .optional()?;
+    seq.map(|seq| Ok((seq, look::by_seq(conn, seq)?))).transpose()
+}
+
+fn remember_key(conn: &Connection, request: &Submission, seq: i64) -> rusqlite::Result<()> {
+    if let Some(key) = &request.idempotency_key {
+        conn.prepare_cached("INSERT INTO idempotency_keys (client, key, job) VALUES (?1, ?2, ?3)")?
+            .execute(params![request.client, key, seq])?;
+    }
+    Ok(())
+}
+
+fn insert(
+    conn: &Connection,
+    request: &Submission,
+    parameters: &str,
+    fingerprint: &[u8; 32],
+    body: &Body,
+) -> rusqlite::Result<i64> {
+    let input = &request.input;
+    conn.prepare_cached(
+        "INSERT INTO jobs (id, client, task, parameters, state, created_at, input_name, input_type,
+             input_bytes, input_sha256, input_in_file, duration_s, callback_url, fingerprint)
+         VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?
+    .execute(params![
+        request.id.to_string(),
+        request.client,
+        request.task,
+        parameters,
+        request.created_at,
+        input.name,
+        input.content_type,
+        signed(input.bytes),
+        input.sha256.0,
+        matches!(body, Body::InFile),
+        input.duration_s,
+        request.callback,
+        fingerprint,
+    ])?;
+    let seq = conn.last_insert_rowid();
+    if let Body::Inline(bytes) = body {
+        conn.prepare_cached("INSERT INTO inputs (job, body) VALUES (?1, ?2)")?
+            .execute(params![seq, bytes])?;
+    }
+    Ok(seq)
+}
+
+/// The job as it has just been stored.
+fn new_job(request: Submission) -> Job {
+    Job {
+        id: request.id,
+        task: request.task,
+        parameters: request.parameters,
+        state: State::Queued,
+        attempt: 0,
+        created_at: request.created_at,
+        started_at: None,
+        finished_at: None,
+        expires_at: None,
+        input: request.input,
+        error: None,
+        callback: request.callback.map(|url| Callback {
+            url,
+            state: DeliveryState::Pending,
+            attempts: 0,
+            next_attempt_at: None,
+            last_error: None,
+        }),
+    }
+}
