@@ -587,3 +587,32 @@ fn stalled_uploads_keep_nobody_from_polling() {
     }
     drop(stalled);
 }
+
+#[test]
+fn stalled_downloads_keep_nobody_from_polling() {
+    let server = TestServer::start(Server::builder().task("draw", |attempt: &Attempt| {
+        let path = attempt.scratch()?.join("out");
+        std::fs::write(&path, vec![3; 20_000_000])?;
+        Ok(Output::file(path, "out", "image/x"))
+    }));
+    let client = agent();
+    let get = |path: &str| request(client.get(server.url(path)).call());
+    let job = server.submit(b"1");
+    server.finished(&job);
+    let stalled: Vec<TcpStream> = (0..6)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.addr()).expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            let head = format!("GET {job}/result HTTP/1.1\r\nHost: x\r\n\r\n");
+            stream.write_all(head.as_bytes()).expect("it is sent");
+            let mut begun = [0; 12];
+            stream.read_exact(&mut begun).expect("an answer");
+            assert_eq!(&begun, b"HTTP/1.1 200");
+            stream
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(get(&job).status, 200);
+    }
+    drop(stalled);
+}

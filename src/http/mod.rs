@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
-use self::pool::{Desk, Pools};
+use self::pool::Pools;
 use self::waiting::Parking;
 use crate::crew::Crew;
 use crate::job::JobId;
@@ -54,8 +54,7 @@ impl Http {
         let (waiter, parking, ripe) = waiting::waiter(Arc::clone(&shared), finished);
         let parking = Arc::new(parking);
         crew.hire("http-waiter", move || waiter.run())?;
-        let desk = Desk { shared, parking: Arc::clone(&parking) };
-        let pools = Pools::hire(&mut crew, desk, &ripe)?;
+        let pools = Pools::hire(&mut crew, shared, Arc::clone(&parking), &ripe)?;
         crew.hire("http-acceptor", {
             let (server, stopping) = (Arc::clone(&server), Arc::clone(&stopping));
             move || accept(&server, &stopping, &pools)

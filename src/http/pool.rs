@@ -1,5 +1,6 @@
-//! The threads that answer requests: one pool for those that bring a body, one for the rest, so
-//! that slow uploads keep nobody from polling.
+//! The threads that answer requests: one pool for those that bring a body, one for the rest, one
+//! that only writes long replies; so that neither slow uploads nor slow downloads keep anybody from
+//! polling.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +25,9 @@ const UPLOADS_WAITING: usize = 256;
 const POLLERS: usize = 4;
 /// Requests that may wait for one of them; after that the acceptor waits.
 const POLLS_WAITING: usize = 256;
+/// Threads that write long replies, and replies that may wait for them.
+const DOWNLOADERS: usize = 8;
+const DOWNLOADS_WAITING: usize = 64;
 /// Threads that refuse the uploads for which there is no room, and requests that may wait for
 /// them. Before a connection can be used again its refused body has to be read, at the client's pace.
 const REFUSERS: usize = 2;
@@ -36,30 +40,30 @@ pub(super) struct Pools {
     polls: Sender<Request>,
 }
 
-/// What the threads of all pools have in common.
-pub(super) struct Desk {
-    pub(super) shared: Arc<Shared>,
-    pub(super) parking: Arc<Parking>,
+/// What the threads that answer have in common. The last of them to end ends the downloads.
+struct Desk {
+    shared: Arc<Shared>,
+    parking: Arc<Parking>,
+    downloads: Sender<(Request, Reply)>,
 }
 
 impl Pools {
     /// Hires the threads. `ripe` brings the requests whose wait is over.
-    pub(super) fn hire(crew: &mut Crew, desk: Desk, ripe: &Receiver<Parked>) -> io::Result<Pools> {
-        let desk = Arc::new(desk);
-        let (uploads, to_upload) = bounded::<Request>(UPLOADS_WAITING);
-        for n in 1..=UPLOADERS {
-            let (desk, requests) = (Arc::clone(&desk), to_upload.clone());
-            crew.hire(format!("http-upload-{n}"), move || {
-                requests.iter().for_each(|request| desk.serve(request));
-            })?;
-        }
-        let (refusals, to_refuse) = bounded::<Request>(REFUSALS_WAITING);
-        for n in 1..=REFUSERS {
-            let (desk, requests) = (Arc::clone(&desk), to_refuse.clone());
-            crew.hire(format!("http-refuse-{n}"), move || {
-                requests.iter().for_each(|request| desk.refuse(request));
-            })?;
-        }
+    pub(super) fn hire(
+        crew: &mut Crew,
+        shared: Arc<Shared>,
+        parking: Arc<Parking>,
+        ripe: &Receiver<Parked>,
+    ) -> io::Result<Pools> {
+        let write = |(request, reply): (Request, Reply)| surviving(|| reply.send(request));
+        let downloads = open(crew, "http-download", DOWNLOADERS, DOWNLOADS_WAITING, write)?;
+        let desk = Arc::new(Desk { shared, parking, downloads });
+        let serve = {
+            let desk = Arc::clone(&desk);
+            move |request| desk.serve(request)
+        };
+        let uploads = open(crew, "http-upload", UPLOADERS, UPLOADS_WAITING, serve)?;
+        let refusals = open(crew, "http-refuse", REFUSERS, REFUSALS_WAITING, refuse)?;
         let (polls, to_poll) = bounded(POLLS_WAITING);
         for n in 1..=POLLERS {
             let (desk, requests, ripe) = (Arc::clone(&desk), to_poll.clone(), ripe.clone());
@@ -80,6 +84,22 @@ impl Pools {
             Err(TrySendError::Disconnected(_)) => unreachable!("{closed}"),
         }
     }
+}
+
+/// Hires threads that work on what comes through the returned channel until it closes.
+fn open<T: Send + 'static>(
+    crew: &mut Crew,
+    name: &str,
+    threads: usize,
+    waiting: usize,
+    work: impl Fn(T) + Clone + Send + 'static,
+) -> io::Result<Sender<T>> {
+    let (pool, arriving) = bounded(waiting);
+    for n in 1..=threads {
+        let (arriving, work) = (arriving.clone(), work.clone());
+        crew.hire(format!("{name}-{n}"), move || arriving.iter().for_each(work))?;
+    }
+    Ok(pool)
 }
 
 fn brings_body(request: &Request) -> bool {
@@ -118,12 +138,13 @@ impl Desk {
             let answer = routes::answer(&self.shared, &mut request);
             rest_of_chunks(&mut request);
             match answer {
-                Ok(Answer::Now(reply)) => reply.send(request),
+                Ok(Answer::Now(reply)) => self.send(request, reply),
                 Err(problem) => problem.reply().send(request),
                 Ok(Answer::Park(wait)) => {
                     if let Err(left) = self.parking.park(request, wait) {
                         let NotParked { request, wait } = *left;
-                        reply_or_problem(wait.reply(&self.shared, &request)).send(request);
+                        let reply = reply_or_problem(wait.reply(&self.shared, &request));
+                        self.send(request, reply);
                     }
                 }
             }
@@ -134,19 +155,40 @@ impl Desk {
     fn resume(&self, parked: Parked) {
         surviving(|| {
             let Parked { request, wait, place } = parked;
-            reply_or_problem(wait.reply(&self.shared, &request)).send(request);
+            let reply = reply_or_problem(wait.reply(&self.shared, &request));
             drop(place);
+            self.send(request, reply);
         });
     }
 
-    /// Refuses an upload for which there is no room.
-    fn refuse(&self, mut request: Request) {
-        surviving(|| {
-            rest_of_chunks(&mut request);
-            let detail = "The server takes in as many uploads as it can. Try again soon.";
-            Problem::new(Code::Busy, detail).retry_after(2).reply().send(request);
-        });
+    /// Writes a short reply; leaves a long one to those who have the time.
+    fn send(&self, request: Request, reply: Reply) {
+        if !reply.is_long() {
+            return reply.send(request);
+        }
+        match self.downloads.try_send((request, reply)) {
+            Ok(()) => {}
+            Err(TrySendError::Full((request, _))) => {
+                let detail = "The server sends as many long replies as it can. Try again soon.";
+                busy(detail).send(request);
+            }
+            Err(TrySendError::Disconnected(_)) => {
+                unreachable!("invariant: the downloads end after those who answer")
+            }
+        }
     }
+}
+
+/// Refuses an upload for which there is no room.
+fn refuse(mut request: Request) {
+    surviving(|| {
+        rest_of_chunks(&mut request);
+        busy("The server takes in as many uploads as it can. Try again soon.").send(request);
+    });
+}
+
+fn busy(detail: &str) -> Reply {
+    Problem::new(Code::Busy, detail).retry_after(2).reply()
 }
 
 fn reply_or_problem(result: Result<Reply, Problem>) -> Reply {

@@ -62,7 +62,7 @@ pub(crate) enum Code {
     Internal,
     /// As many jobs wait as may.
     QueueFull,
-    /// As many uploads wait as may.
+    /// As many uploads or downloads wait as may.
     Busy,
     /// There is no room on the disk.
     DiskFull,

@@ -7,6 +7,9 @@ use std::io::{self, Cursor, Read};
 use serde::Serialize;
 use tiny_http::{Header, Request, Response, StatusCode};
 
+/// More bytes than this may have to wait for the client to read them.
+const LONG: u64 = 64 * 1024;
+
 /// A status, headers and a body.
 pub(crate) struct Reply {
     status: u16,
@@ -60,6 +63,14 @@ impl Reply {
     pub(crate) fn with_status(mut self, status: u16) -> Reply {
         self.status = status;
         self
+    }
+
+    /// Whether writing it may take as long as the client likes.
+    pub(crate) fn is_long(&self) -> bool {
+        match &self.body {
+            Body::Memory(body) => body.len() as u64 > LONG,
+            Body::File { file: _, bytes } => *bytes > LONG,
+        }
     }
 
     /// Writes it to the client, and waits for as long as that takes.
