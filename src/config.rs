@@ -27,8 +27,8 @@ impl std::fmt::Display for CallbackPolicy {
     }
 }
 
-/// The settings of one server.
-#[derive(Clone, Debug)]
+/// The settings of one server. Without `Debug`, so that no secret gets into a log.
+#[derive(Clone)]
 pub(crate) struct Config {
     /// Where jobs and files are kept.
     pub(crate) data: PathBuf,
