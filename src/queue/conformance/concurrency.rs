@@ -93,7 +93,7 @@ fn submit_and_cancel(
             other => panic!("not a new job: {other:?}"),
         };
         ids.push(id);
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             match queue.cancel(id).unwrap() {
                 Some(Canceled::Queued | Canceled::Running) => canceled.send(id).unwrap(),
                 // A worker was faster and said so; the job is forgotten now.

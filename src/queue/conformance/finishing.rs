@@ -214,7 +214,8 @@ pub(in crate::queue) fn every_illegal_transition_is_refused(bed: &Bed) {
         }
         (id, fence)
     };
-    let transitions: [(Transition, fn(&dyn Queue, Lease) -> Recorded); 4] = [
+    type End = fn(&dyn Queue, Lease) -> Recorded;
+    let transitions: [(Transition, End); 4] = [
         (Transition::Succeed, |queue, lease| queue.finish(lease, succeeded("y")).unwrap()),
         (Transition::Fail, |queue, lease| queue.finish(lease, failed("y")).unwrap()),
         (Transition::Retry, |queue, lease| {

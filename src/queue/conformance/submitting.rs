@@ -143,7 +143,8 @@ pub(in crate::queue) fn a_refused_file_is_deleted(bed: &Bed) {
 
 pub(in crate::queue) fn a_large_input_is_a_file_until_its_job_ends(bed: &Bed) {
     let queue = bed.open();
-    let ends: [fn(&Arc<dyn Queue>, Claim); 3] = [
+    type End = fn(&Arc<dyn Queue>, Claim);
+    let ends: [End; 3] = [
         |queue, claim| queue.end(claim, "done"),
         |queue, claim| {
             assert_eq!(queue.finish(claim.lease, failed("bad")).unwrap(), Recorded::Yes);
