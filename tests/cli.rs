@@ -185,6 +185,20 @@ fn send_tells_why_a_job_failed() {
 }
 
 #[test]
+fn send_that_has_waited_long_enough_says_that_the_job_goes_on() {
+    let (builder, gate) = gated();
+    let server = TestServer::start(builder);
+    let (_folder, path) = file("x", "x");
+    let path = path.to_str().expect("UTF-8");
+    let ended = ringback(&["send", path, "--url", &server.url(""), "--wait", "100ms"]).with_code(1);
+    let (id, _) = gate.next();
+    let said = ended.stderr();
+    assert!(said.starts_with(&format!("ringback: job {id} is still ")), "{said}");
+    assert!(said.ends_with(" and goes on\n"), "{said}");
+    gate.succeed("late");
+}
+
+#[test]
 fn a_server_that_is_not_there_is_named() {
     // A port that was free a moment ago, and that nothing listens on.
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
