@@ -1,24 +1,22 @@
 //! One model in memory, used by every worker at once.
 
-use std::any::Any;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use whisper_rs::{
     FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperError,
-    WhisperSegment, WhisperState, WhisperSysContext, WhisperSysState,
+    WhisperSegment, WhisperState,
 };
 
+use super::calls::{Calls, Share};
 use super::pool::Pool;
 use super::windows::{Cuts, Window, Windows};
-use super::{Language, Options, Segment, Transcript, quieten, speech};
-use crate::audio::{self, Reader, playing_time};
+use super::{EngineError, Language, Options, Segment, Transcript, Watch, quieten, speech};
+use crate::audio::{Reader, playing_time};
 
 /// Whisper looks at the last 223 tokens of a prompt, which are never longer than this in bytes.
 const PROMPT_MAX: usize = 2048;
@@ -35,35 +33,6 @@ pub struct Engine {
     path: PathBuf,
     states: Pool<WhisperState>,
     cuts: Cuts,
-}
-
-/// How somebody follows a transcription, and ends it.
-pub struct Watch<'a> {
-    /// Asked after each step of the model (half a second on a small one): whether to give up.
-    pub is_canceled: &'a dyn Fn() -> bool,
-    /// Told how much is done, from 0 to 1, never less than before.
-    pub progress: &'a dyn Fn(f32),
-}
-
-impl Watch<'_> {
-    /// Nobody looks.
-    pub const NONE: Watch<'static> = Watch { is_canceled: &|| false, progress: &|_| () };
-}
-
-/// Why there is no transcript.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum EngineError {
-    /// The file is no Whisper model, or cannot be read.
-    Load(PathBuf),
-    /// The recording cannot be read.
-    Audio(audio::Error),
-    /// The model cannot do what the options ask for.
-    Options(String),
-    /// [`Watch::is_canceled`] said so.
-    Canceled,
-    /// Whisper failed: out of memory, most of the time.
-    Model(String),
 }
 
 impl Engine {
@@ -165,10 +134,10 @@ impl Engine {
         })
     }
 
-    /// One pass of Whisper.
+    /// One window on one state.
     fn transcribe_window(
         &self,
-        mut parameters: FullParams<'_, '_>,
+        parameters: FullParams<'_, '_>,
         window: &Window<'_>,
         share: &Share<'_>,
     ) -> Result<(Option<Language>, Vec<Segment>), EngineError> {
@@ -177,22 +146,31 @@ impl Engine {
             Some(state) => state,
             None => self.model.create_state().map_err(model_error)?,
         };
-        let calls = Calls { share, panic: RefCell::new(None) };
+        let found = self.pass(&mut state, parameters, window, share)?;
+        let language = Language::from_id(state.full_lang_id_from_state());
+        seat.keep(state);
+        Ok((language, found))
+    }
+
+    /// One pass of Whisper over a window.
+    fn pass(
+        &self,
+        state: &mut WhisperState,
+        mut parameters: FullParams<'_, '_>,
+        window: &Window<'_>,
+        share: &Share<'_>,
+    ) -> Result<Vec<Segment>, EngineError> {
+        let calls = Calls::new(share);
         calls.install(&mut parameters);
         let result = state.full(parameters, window.samples);
-        if let Some(panic) = calls.panic.into_inner() {
-            resume_unwind(panic);
-        }
+        calls.go_on_panicking();
         match result {
             Ok(()) => {}
             Err(_) if (share.watch.is_canceled)() => return Err(EngineError::Canceled),
             Err(error) => return Err(model_error(error)),
         }
         let eot = self.model.token_eot();
-        let found = state.as_iter().filter_map(|raw| segment(&raw, window, eot)).collect();
-        let language = Language::from_id(state.full_lang_id_from_state());
-        seat.keep(state);
-        Ok((language, found))
+        Ok(state.as_iter().filter_map(|raw| segment(&raw, window, eot)).collect())
     }
 
     /// A prompt in the model's alphabet.
@@ -266,66 +244,6 @@ fn segment(raw: &WhisperSegment<'_>, window: &Window<'_>, eot: c_int) -> Option<
     })
 }
 
-/// The part of the whole that one window is.
-struct Share<'a> {
-    watch: &'a Watch<'a>,
-    from: f32,
-    to: f32,
-}
-
-/// What whisper.cpp calls back. It outlives the pass, on the same thread.
-struct Calls<'a> {
-    share: &'a Share<'a>,
-    /// A panic must not cross C: it is kept here, ends the pass, and goes on behind it.
-    panic: RefCell<Option<Box<dyn Any + Send>>>,
-}
-
-impl Calls<'_> {
-    /// whisper-rs's own way to set closures leaks them, and mixes up their types.
-    fn install(&self, parameters: &mut FullParams<'_, '_>) {
-        let data = std::ptr::from_ref(self).cast_mut().cast::<c_void>();
-        // SAFETY: the functions have the types that whisper.cpp expects, and take the pointer for
-        // what it is. It is valid while the parameters are in use: the caller keeps `self` until
-        // the pass is over, and whisper.cpp calls back on the thread of the pass only.
-        unsafe {
-            parameters.set_abort_callback(Some(abort_callback));
-            parameters.set_abort_callback_user_data(data);
-            parameters.set_progress_callback(Some(progress_callback));
-            parameters.set_progress_callback_user_data(data);
-        }
-    }
-
-    fn guarded<T>(&self, call: impl FnOnce() -> T) -> Option<T> {
-        match catch_unwind(AssertUnwindSafe(call)) {
-            Ok(value) => Some(value),
-            Err(panic) => {
-                self.panic.replace(Some(panic));
-                None
-            }
-        }
-    }
-}
-
-unsafe extern "C" fn abort_callback(data: *mut c_void) -> bool {
-    // SAFETY: `install` has set this function and this pointer together.
-    let calls = unsafe { &*data.cast::<Calls<'_>>() };
-    calls.guarded(|| (calls.share.watch.is_canceled)()).unwrap_or(true)
-}
-
-unsafe extern "C" fn progress_callback(
-    _: *mut WhisperSysContext,
-    _: *mut WhisperSysState,
-    percent: c_int,
-    data: *mut c_void,
-) {
-    // SAFETY: `install` has set this function and this pointer together.
-    let calls = unsafe { &*data.cast::<Calls<'_>>() };
-    let Share { watch, from, to } = calls.share;
-    // The last step of whisper.cpp may go over 100.
-    let part = percent.clamp(0, 100) as f32 / 100.0;
-    calls.guarded(|| (watch.progress)(from + (to - from) * part));
-}
-
 /// At most the last `bytes` bytes of it, from the start of a character.
 fn last_bytes(text: &str, bytes: usize) -> &str {
     let earliest = text.len().saturating_sub(bytes);
@@ -350,32 +268,6 @@ fn number_type(ftype: c_int) -> &'static str {
 
 fn model_error(error: WhisperError) -> EngineError {
     EngineError::Model(error.to_string())
-}
-
-impl fmt::Display for EngineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EngineError::Load(path) => {
-                write!(f, "{} cannot be loaded as a Whisper model", path.display())
-            }
-            EngineError::Audio(error) => error.fmt(f),
-            EngineError::Options(message) => f.write_str(message),
-            EngineError::Canceled => f.write_str("the transcription was canceled"),
-            EngineError::Model(message) => write!(f, "whisper.cpp failed: {message}"),
-        }
-    }
-}
-
-impl std::error::Error for EngineError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            EngineError::Audio(error) => Some(error),
-            EngineError::Load(_)
-            | EngineError::Options(_)
-            | EngineError::Canceled
-            | EngineError::Model(_) => None,
-        }
-    }
 }
 
 #[cfg(test)]

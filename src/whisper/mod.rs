@@ -1,7 +1,9 @@
 //! Speech to text with whisper.cpp: [`Engine`] holds one model for every worker, [`Transcribe`] is
 //! the task made of it, and the rest is what a transcript can be written as.
 
+mod calls;
 mod engine;
+mod error;
 mod formats;
 mod language;
 mod options;
@@ -11,7 +13,9 @@ mod task;
 mod transcript;
 mod windows;
 
-pub use engine::{Engine, EngineError, Watch};
+pub use calls::Watch;
+pub use engine::Engine;
+pub use error::EngineError;
 pub use language::Language;
 pub use options::Options;
 pub use task::Transcribe;

@@ -99,8 +99,8 @@ impl Transcribe {
     /// `bad_parameter`; retryable ones when a file cannot be read or Whisper fails.
     pub fn run(&self, attempt: &Attempt) -> Result<Output, TaskError> {
         let options = Options::from_parameters(attempt.parameters()).map_err(bad_parameter)?;
-        let engine = self.engine()?;
         let mut recording = Reader::open(attempt.input().open()?, self.limit)?;
+        let engine = self.engine()?;
         let watch = Watch {
             is_canceled: &|| attempt.is_canceled(),
             progress: &|done| attempt.progress(done),
@@ -162,5 +162,74 @@ impl From<EngineError> for TaskError {
             EngineError::Canceled => TaskError::retryable(error.to_string()).with_code("canceled"),
             EngineError::Model(_) => TaskError::retryable(error.to_string()).with_code("whisper"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::audio::SAMPLE_RATE;
+    use crate::audio::tests::wav;
+    use crate::job::{InputInfo, JobId, Parameters, Sha256};
+    use crate::task::{Input, InputBody, Pulse, Scratch};
+
+    fn attempt(bytes: &[u8], parameters: &[(&str, &str)]) -> Attempt {
+        let info = InputInfo {
+            name: Some("song.mp3".into()),
+            content_type: Some("audio/mpeg".into()),
+            bytes: bytes.len() as u64,
+            sha256: Sha256([0; 32]),
+            duration_s: None,
+        };
+        let mut given = Parameters::new();
+        for (name, value) in parameters {
+            given.push(*name, *value);
+        }
+        let scratch = Scratch::inside(std::env::temp_dir());
+        let input = Input::new(info, InputBody::Inline(bytes.into()), scratch);
+        let pulse = Arc::new(Pulse::new(Instant::now() + Duration::from_secs(60)));
+        Attempt::new(JobId::new(), 1, 1, given, input, pulse)
+    }
+
+    fn error_of(bytes: &[u8], parameters: &[(&str, &str)]) -> TaskError {
+        Transcribe::new("no/such/model.bin", 1).run(&attempt(bytes, parameters)).unwrap_err()
+    }
+
+    #[test]
+    fn each_thing_that_can_be_wrong_has_its_code() {
+        let sound = wav(SAMPLE_RATE, 1, &[0.0; 1600]);
+        for (bytes, parameters, code) in [
+            (&b"not a song"[..], &[][..], "undecodable"),
+            (b"", &[], "empty"),
+            (&sound, &[("language", "xx")], "bad_parameter"),
+            (&sound, &[("colour", "red")], "bad_parameter"),
+            (&sound, &[], "model"),
+        ] {
+            let error = error_of(bytes, parameters);
+            assert_eq!(error.failure.code, code, "{error}");
+            assert!(!error.retryable, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_is_not_there_is_named() {
+        let error = Transcribe::new("no/such/model.bin", 1).prepare().unwrap_err();
+        assert!(error.to_string().contains("no/such/model.bin"), "{error}");
+    }
+
+    #[test]
+    fn sound_and_film_are_taken_and_parameters_checked() {
+        let options = Arc::new(Transcribe::new("model.bin", 1)).options();
+        for taken in ["audio/mpeg", "audio/x-m4a", "video/mp4", "application/ogg"] {
+            assert!(options.takes(Some(taken)), "{taken}");
+        }
+        assert!(options.takes(None));
+        assert!(!options.takes(Some("text/plain")));
+        let mut parameters = Parameters::new();
+        assert_eq!(options.check(&parameters), Ok(()));
+        parameters.push("language", "xx");
+        assert!(options.check(&parameters).unwrap_err().contains("ISO 639-1"));
     }
 }

@@ -1,0 +1,48 @@
+//! Why there is no transcript.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::audio;
+
+/// Why there is no transcript.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The file is no Whisper model, or cannot be read.
+    Load(PathBuf),
+    /// The recording cannot be read.
+    Audio(audio::Error),
+    /// The model cannot do what the options ask for.
+    Options(String),
+    /// [`Watch::is_canceled`](super::Watch::is_canceled) said so.
+    Canceled,
+    /// Whisper failed: out of memory, most of the time.
+    Model(String),
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EngineError::Load(path) => {
+                write!(f, "{} cannot be loaded as a Whisper model", path.display())
+            }
+            EngineError::Audio(error) => error.fmt(f),
+            EngineError::Options(message) => f.write_str(message),
+            EngineError::Canceled => f.write_str("the transcription was canceled"),
+            EngineError::Model(message) => write!(f, "whisper.cpp failed: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for EngineError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            EngineError::Audio(error) => Some(error),
+            EngineError::Load(_)
+            | EngineError::Options(_)
+            | EngineError::Canceled
+            | EngineError::Model(_) => None,
+        }
+    }
+}
