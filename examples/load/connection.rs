@@ -29,6 +29,14 @@ impl Connection {
         Ok(Connection { reader: BufReader::new(stream), host })
     }
 
+    /// A connection over which one exchange has been made, so that a thread of the server has it:
+    /// what is measured later is work, not how a burst of new connections is taken in.
+    pub fn in_use(host: SocketAddr) -> Result<Connection, Failed> {
+        let mut connection = Connection::open(host)?;
+        connection.get("/livez")?;
+        Ok(connection)
+    }
+
     /// `POST`s a form with a file and a callback.
     pub fn send(&mut self, path: &str, file: &[u8], callback: &str) -> Result<Reply, Failed> {
         const BOUNDARY: &str = "5f1d7e9ab3c4";

@@ -51,11 +51,17 @@ pub fn submit(plan: &Plan) -> Result<(), Failed> {
     let target = Target::new(plan, &folder)?;
     let sink = Sink::open()?;
     let connections = plan.connections.unwrap_or(16);
+    let open = (0..connections).map(|_| Connection::in_use(target.addr));
+    let open = open.collect::<Result<Vec<_>, _>>()?;
     let (began, counter) = (Instant::now(), AtomicUsize::new(0));
     let until = began + Duration::from_secs(plan.seconds);
     let replies: Vec<Sent> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..connections)
-            .map(|_| scope.spawn(|| send_until(until, plan, &target, &sink.url, &counter)))
+        let threads: Vec<_> = open
+            .into_iter()
+            .map(|connection| {
+                let (target, callback, counter) = (&target, &sink.url, &counter);
+                scope.spawn(move || send_until(until, plan, target, connection, callback, counter))
+            })
             .collect();
         threads.into_iter().map(|t| t.join().expect("a sender panicked")).collect::<Result<_, _>>()
     })?;
@@ -98,10 +104,10 @@ fn send_until(
     until: Instant,
     plan: &Plan,
     target: &Target,
+    mut connection: Connection,
     callback: &str,
     counter: &AtomicUsize,
 ) -> Result<Sent, Failed> {
-    let mut connection = Connection::open(target.addr)?;
     let mut sent = Sent::default();
     while Instant::now() < until {
         let file = input(plan.bytes, counter.fetch_add(1, Ordering::Relaxed));
