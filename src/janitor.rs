@@ -44,6 +44,8 @@ fn run(shared: &Shared, bell: &Receiver<()>, stopped: &Receiver<Never>) {
         let now = Timestamp::now();
         let rest = match shared.queue.sweep(now) {
             Ok(swept) => {
+                // Jobs whose end had been lost may have failed just now, and be due to be told.
+                shared.bells.delivery_due();
                 if swept.forgotten > 0 {
                     log::debug!("{} jobs were kept long enough and are deleted", swept.forgotten);
                 }

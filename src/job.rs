@@ -76,6 +76,12 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(micros))
     }
 
+    /// This moment less `time`; stops at the beginning of time instead of overflowing.
+    pub fn before(self, time: Duration) -> Timestamp {
+        let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        Timestamp(self.0.saturating_sub(micros))
+    }
+
     /// How long from `earlier` to this moment; zero when `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -333,7 +339,6 @@ pub struct DeliveryId(Uuid);
 
 impl DeliveryId {
     /// A new id, different from every other one.
-    #[expect(clippy::new_without_default, reason = "an id has no default; each one is new")]
     pub fn new() -> DeliveryId {
         DeliveryId(Uuid::now_v7())
     }

@@ -417,8 +417,8 @@ impl Pulse {
     }
 
     fn set_progress(&self, done: f32) {
-        // `max` and `min` also turn NaN into 0.
-        let millionths = (f64::from(done.max(0.0).min(1.0)) * 1e6) as u32;
+        // The cast turns NaN into 0.
+        let millionths = (f64::from(done.clamp(0.0, 1.0)) * 1e6) as u32;
         self.progress_millionths.fetch_max(millionths, Ordering::Relaxed);
     }
 

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::job::{Failure, Job, Timestamp};
+use crate::job::{Failure, Job, State, Timestamp};
 use crate::queue::{Claim, Lease, Outcome, QueueError, Recorded, StoredData, StoredOutput};
 use crate::shared::Shared;
 use crate::task::{Attempt, Data, Input, Output, Pulse, Stop, TaskError};
@@ -49,6 +49,10 @@ fn work(shared: &Shared, claim: Claim) -> Result<(), QueueError> {
     let began = Instant::now();
     let pulse = Arc::new(Pulse::new(began + shared.config.attempt_timeout));
     let listed = shared.attempts.begin(job.id, Arc::clone(&pulse));
+    // A cancel between the claim and the listing has found nobody to tell.
+    if shared.queue.get(job.id)?.is_none_or(|job| job.state != State::Running) {
+        pulse.cancel();
+    }
     let input = Input::new(job.input.clone(), body, shared.spool.scratch());
     let attempt = Attempt::new(
         job.id,

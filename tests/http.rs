@@ -287,6 +287,23 @@ fn names_and_types_are_made_harmless() {
 }
 
 #[test]
+fn a_repeated_request_gets_its_reply_from_a_full_queue() {
+    let (builder, gate) = gated();
+    let server = TestServer::start(builder.max_queued(1));
+    server.submit(b"running");
+    gate.next();
+    let send = |key: &str, body: &[u8]| {
+        let headers = [("idempotency-key", key), ("content-type", "text/plain")];
+        with_headers(&server, "/jobs", &headers, body)
+    };
+    let first = send("key-1", b"queued");
+    assert_eq!(first.status, 202, "{first:?}");
+    let again = send("key-1", b"queued");
+    assert_eq!((again.status, again.header("location")), (202, first.header("location")));
+    assert_eq!(send("key-2", b"another").code(), "queue_full");
+}
+
+#[test]
 fn a_key_stands_for_one_request() {
     let server = TestServer::start(echo());
     let send = |key: &str, body: &[u8]| {

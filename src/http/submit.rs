@@ -107,9 +107,9 @@ fn accept(
     contract: Contract,
     query: &str,
 ) -> Result<Accepted, Problem> {
-    check_room(shared)?;
-    let framing = Framing::of(request)?;
     let idempotency_key = idempotency_key(request)?;
+    check_room(shared, idempotency_key.as_deref())?;
+    let framing = Framing::of(request)?;
     let mut draft = Draft::new(contract);
     draft.read_query(query)?;
     let upload = receive(shared, request, framing, &mut draft)?;
@@ -189,14 +189,15 @@ fn check_encoding(request: &Request) -> Result<(), Problem> {
     }
 }
 
-/// Refuses before the body is read when there is no use in reading it.
-fn check_room(shared: &Shared) -> Result<(), Problem> {
+/// Refuses before the body is read when there is no use in reading it. A request with a key may repeat one
+/// that was accepted, and then gets its reply though the queue is full.
+fn check_room(shared: &Shared, key: Option<&str>) -> Result<(), Problem> {
     if shared.phase() == Phase::Draining {
         let detail = "The server is stopping and takes no new jobs. Try again soon.";
         return Err(Problem::new(Code::Draining, detail).retry_after(5));
     }
     let depth = shared.queue.depth();
-    if depth.queued >= depth.bound { Err(queue_full(shared)) } else { Ok(()) }
+    if depth.queued >= depth.bound && key.is_none() { Err(queue_full(shared)) } else { Ok(()) }
 }
 
 fn queue_full(shared: &Shared) -> Problem {

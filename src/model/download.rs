@@ -127,17 +127,15 @@ fn download(
 ) -> Result<Got, ModelError> {
     let mut part = Part::open(path, ".part")?;
     let mut fetch = Fetch::new(wanted, idle_timeout);
-    let mut connections = 0;
-    let sha256 = loop {
-        connections += 1;
-        let before = part.len()?;
-        match fetch.go_on(&mut part, progress)? {
-            Fetched::Whole { sha256 } => break sha256,
-            // As long as each connection brings something, the next may bring the rest.
-            Fetched::Cut { at, .. } if at > before && connections < MAX_CONNECTIONS => {}
-            Fetched::Cut { at, why } => {
-                return Err(ModelError::Interrupted { url: wanted.url.clone(), at, why });
+    let sha256 = match fetch_whole(wanted, &mut fetch, &mut part, progress) {
+        Ok(sha256) => sha256,
+        Err(error) => {
+            // With bytes in it the next call goes on from there; empty it would only lie about.
+            if part.len().is_ok_and(|length| length == 0) {
+                fetch.forget(&part);
+                part.discard();
             }
+            return Err(error);
         }
     };
     let info = match accept(wanted, &part, &sha256) {
@@ -154,6 +152,28 @@ fn download(
     let published = wanted.sha256.is_some();
     let origin = if published { Origin::Published } else { Origin::Unpublished };
     Ok(Got { path, info, origin })
+}
+
+/// Brings the whole file, over as many connections as it takes. Returns its SHA-256.
+fn fetch_whole(
+    wanted: &Wanted,
+    fetch: &mut Fetch,
+    part: &mut Part,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<String, ModelError> {
+    let mut connections = 0;
+    loop {
+        connections += 1;
+        let before = part.len()?;
+        match fetch.go_on(part, progress)? {
+            Fetched::Whole { sha256 } => return Ok(sha256),
+            // As long as each connection brings something, the next may bring the rest.
+            Fetched::Cut { at, .. } if at > before && connections < MAX_CONNECTIONS => {}
+            Fetched::Cut { at, why } => {
+                return Err(ModelError::Interrupted { url: wanted.url.clone(), at, why });
+            }
+        }
+    }
 }
 
 fn accept(wanted: &Wanted, part: &Part, sha256: &str) -> Result<ModelInfo, ModelError> {

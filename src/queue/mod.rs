@@ -83,8 +83,8 @@ pub(crate) trait Queue: Send + Sync {
     /// The ledger of a job's delivery, oldest first; `None` for an unknown job.
     fn deliveries(&self, id: JobId) -> Result<Option<Vec<DeliveryAttempt>>, QueueError>;
 
-    /// Queues what waited for `now` and deletes finished jobs past their time, except those with a
-    /// pending delivery. Says when to come again.
+    /// Queues what waited for `now` and deletes finished jobs past their time; those with a pending
+    /// delivery are kept for a week more. Says when to come again.
     fn sweep(&self, now: Timestamp) -> Result<Swept, QueueError>;
 
     /// Lets every waiting and later [`claim`](Queue::claim) return `None`. Everything else goes on.

@@ -17,6 +17,7 @@ use super::pool::Pool;
 use super::windows::{Cuts, Window, Windows};
 use super::{EngineError, Language, Options, Segment, Transcript, Watch, quieten, speech};
 use crate::audio::{Reader, playing_time};
+use crate::model::{self, ModelInfo};
 
 /// Whisper looks at the last 223 tokens of a prompt, which are never longer than this in bytes.
 const PROMPT_MAX: usize = 2048;
@@ -39,9 +40,11 @@ impl Engine {
     /// Loads a model in whisper.cpp's format for at most `seats` transcriptions at once.
     ///
     /// # Errors
-    /// When the file cannot be read or is no model. whisper.cpp trusts a file that begins like a
-    /// model, and ends the process over rubbish in it: load only what has been checked.
+    /// When the file cannot be read or is no Whisper model.
     pub fn load(path: &Path, seats: usize) -> Result<Engine, EngineError> {
+        // whisper.cpp trusts a file that begins like a model, and ends the process over rubbish in it.
+        let info = model::check_file(path).map_err(EngineError::File)?;
+        let ModelInfo::Whisper(_) = info else { return Err(EngineError::Load(path.to_owned())) };
         quieten();
         let mut parameters = WhisperContextParameters::default();
         parameters.use_gpu(ON_GPU);
@@ -287,7 +290,7 @@ mod tests {
     fn what_is_no_model_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.bin");
-        assert!(matches!(Engine::load(&path, 1), Err(EngineError::Load(_))));
+        assert!(matches!(Engine::load(&path, 1), Err(EngineError::File(_))));
         std::fs::write(&path, b"no model at all").unwrap();
         let message = Engine::load(&path, 1).unwrap_err().to_string();
         assert!(message.contains("model.bin"), "{message}");

@@ -4,12 +4,15 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::audio;
+use crate::model::ModelError;
 
 /// Why there is no transcript.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The file is no Whisper model, or cannot be read.
+    /// The file cannot be read, or is no sound model.
+    File(ModelError),
+    /// The file is another kind of model, or whisper.cpp does not load it.
     Load(PathBuf),
     /// The recording cannot be read.
     Audio(audio::Error),
@@ -24,6 +27,7 @@ pub enum EngineError {
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            EngineError::File(error) => error.fmt(f),
             EngineError::Load(path) => {
                 write!(f, "{} cannot be loaded as a Whisper model", path.display())
             }
@@ -39,6 +43,7 @@ impl std::error::Error for EngineError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             EngineError::Audio(error) => Some(error),
+            EngineError::File(error) => Some(error),
             EngineError::Load(_)
             | EngineError::Options(_)
             | EngineError::Canceled

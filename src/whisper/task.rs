@@ -157,7 +157,9 @@ impl From<EngineError> for TaskError {
         match error {
             EngineError::Audio(error) => error.into(),
             EngineError::Options(message) => bad_parameter(message),
-            EngineError::Load(_) => TaskError::permanent(error.to_string()).with_code("model"),
+            EngineError::File(_) | EngineError::Load(_) => {
+                TaskError::permanent(error.to_string()).with_code("model")
+            }
             // Thrown away: whoever canceled does not wait for it.
             EngineError::Canceled => TaskError::retryable(error.to_string()).with_code("canceled"),
             EngineError::Model(_) => TaskError::retryable(error.to_string()).with_code("whisper"),

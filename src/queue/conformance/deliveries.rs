@@ -144,3 +144,14 @@ pub(in crate::queue) fn a_pending_delivery_keeps_its_job(bed: &Bed) {
     assert_eq!(queue.sweep(late).unwrap().forgotten, 1);
     assert_eq!(queue.get(id).unwrap(), None);
 }
+
+pub(in crate::queue) fn a_delivery_that_never_ends_keeps_its_job_a_week_longer(bed: &Bed) {
+    let queue = bed.open();
+    let id = queue.work_off(ask("one").calling("http://a/"));
+    let expires_at = queue.job(id).expires_at.unwrap();
+    let week = Duration::from_secs(7 * 24 * 3600);
+    let almost = expires_at.after(week - Duration::from_secs(1));
+    assert_eq!(queue.sweep(almost).unwrap().forgotten, 0);
+    assert_eq!(queue.sweep(expires_at.after(week)).unwrap().forgotten, 1);
+    assert_eq!(due(&queue, &Skip::default()), []);
+}

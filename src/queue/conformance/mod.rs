@@ -63,7 +63,8 @@ macro_rules! conformance_tests {
                 an_ended_delivery_stays_as_it_is,
                 one_receiver_hides_no_other,
                 skipped_deliveries_are_left_out,
-                a_pending_delivery_keeps_its_job;
+                a_pending_delivery_keeps_its_job,
+                a_delivery_that_never_ends_keeps_its_job_a_week_longer;
             concurrency: waiting_workers_are_woken,
                 nothing_is_lost_and_nothing_is_done_twice,
                 canceled_jobs_leave_no_worker_asleep;

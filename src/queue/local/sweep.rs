@@ -1,5 +1,7 @@
 //! What only time brings: retries that may begin, jobs that were kept long enough.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, params};
 
 use super::jobs;
@@ -9,6 +11,10 @@ use crate::job::{JobId, Timestamp};
 
 /// Jobs deleted in one transaction, so that nobody waits long behind a sweep.
 pub(super) const PORTION: usize = 500;
+
+/// How much longer than its time a job is kept while its delivery is pending. The schedule of attempts
+/// ends after about three days; only a host that is parked again and again can take longer.
+const DELIVERY_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Readies the jobs whose time has come. Returns how many.
 pub(super) fn ready(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<usize> {
@@ -30,18 +36,21 @@ pub(super) fn ready(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<usize> 
     Ok(readied.len())
 }
 
-/// Deletes up to [`PORTION`] finished jobs that were kept long enough and have nothing left to deliver.
-/// Returns how many.
+/// Deletes up to [`PORTION`] finished jobs that were kept long enough and have nothing left to deliver,
+/// or have not got it delivered in [`DELIVERY_GRACE`] more. Returns how many.
 pub(super) fn forget_expired(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<usize> {
+    let long_ago = now.before(DELIVERY_GRACE);
     let expired: Vec<i64> = tx
         .conn
         .prepare_cached(
             "SELECT seq FROM jobs WHERE expires_at IS NOT NULL AND expires_at <= ?1
-                 AND NOT EXISTS (SELECT 1 FROM deliveries
-                                 WHERE deliveries.job = jobs.seq AND deliveries.state = 'pending')
-             ORDER BY expires_at LIMIT ?2",
+                 AND (expires_at <= ?2
+                      OR NOT EXISTS (SELECT 1 FROM deliveries
+                                     WHERE deliveries.job = jobs.seq
+                                         AND deliveries.state = 'pending'))
+             ORDER BY expires_at LIMIT ?3",
         )?
-        .query_map(params![now, PORTION as i64], |row| row.get(0))?
+        .query_map(params![now, long_ago, PORTION as i64], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     for seq in &expired {
         jobs::forget(tx, *seq)?;
