@@ -15,7 +15,7 @@ use whisper_rs::{
 use super::calls::{Calls, Share};
 use super::pool::Pool;
 use super::windows::{Cuts, Window, Windows};
-use super::{EngineError, Language, Options, Segment, Transcript, Watch, quieten, speech};
+use super::{EngineError, Language, Options, Segment, Transcript, Watch, build, quieten, speech};
 use crate::audio::{Reader, playing_time};
 use crate::model::{self, ModelInfo};
 
@@ -40,11 +40,15 @@ impl Engine {
     /// Loads a model in whisper.cpp's format for at most `seats` transcriptions at once.
     ///
     /// # Errors
-    /// When the file cannot be read or is no Whisper model.
+    /// When the file cannot be read or is no Whisper model, or whisper.cpp was built for another
+    /// processor.
     pub fn load(path: &Path, seats: usize) -> Result<Engine, EngineError> {
         // whisper.cpp trusts a file that begins like a model, and ends the process over rubbish in it.
         let info = model::check_file(path).map_err(EngineError::File)?;
         let ModelInfo::Whisper(_) = info else { return Err(EngineError::Load(path.to_owned())) };
+        if let Some(feature) = build::missing_feature() {
+            return Err(EngineError::Processor(feature));
+        }
         quieten();
         let mut parameters = WhisperContextParameters::default();
         parameters.use_gpu(ON_GPU);

@@ -14,6 +14,8 @@ pub enum EngineError {
     File(ModelError),
     /// The file is another kind of model, or whisper.cpp does not load it.
     Load(PathBuf),
+    /// whisper.cpp was built for a processor with this instruction set, which the one here has not.
+    Processor(&'static str),
     /// The recording cannot be read.
     Audio(audio::Error),
     /// The model cannot do what the options ask for.
@@ -31,6 +33,11 @@ impl fmt::Display for EngineError {
             EngineError::Load(path) => {
                 write!(f, "{} cannot be loaded as a Whisper model", path.display())
             }
+            EngineError::Processor(feature) => write!(
+                f,
+                "this program was built for a processor with {feature}, which this one has not: \
+                 build it here, or with GGML_NATIVE=OFF in the environment"
+            ),
             EngineError::Audio(error) => error.fmt(f),
             EngineError::Options(message) => f.write_str(message),
             EngineError::Canceled => f.write_str("the transcription was canceled"),
@@ -45,6 +52,7 @@ impl std::error::Error for EngineError {
             EngineError::Audio(error) => Some(error),
             EngineError::File(error) => Some(error),
             EngineError::Load(_)
+            | EngineError::Processor(_)
             | EngineError::Options(_)
             | EngineError::Canceled
             | EngineError::Model(_) => None,

@@ -157,7 +157,7 @@ impl From<EngineError> for TaskError {
         match error {
             EngineError::Audio(error) => error.into(),
             EngineError::Options(message) => bad_parameter(message),
-            EngineError::File(_) | EngineError::Load(_) => {
+            EngineError::File(_) | EngineError::Load(_) | EngineError::Processor(_) => {
                 TaskError::permanent(error.to_string()).with_code("model")
             }
             // Thrown away: whoever canceled does not wait for it.
