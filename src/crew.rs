@@ -70,3 +70,36 @@ impl Crew {
         all_gone
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_crew_is_gone_when_its_last_thread_is() {
+        let mut crew = Crew::new();
+        let (go, goes) = bounded::<()>(1);
+        crew.hire("quick", || {}).unwrap();
+        crew.hire("slow", move || goes.recv().unwrap()).unwrap();
+        assert!(!crew.finish_by(Instant::now() + Duration::from_millis(20)));
+        go.send(()).unwrap();
+        assert!(crew.join_by(Instant::now() + Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_panic_ends_a_thread_as_a_return_does() {
+        let mut crew = Crew::new();
+        crew.hire("broken", || panic!("on purpose")).unwrap();
+        assert!(crew.join_by(Instant::now() + Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn who_does_not_end_is_left_behind() {
+        let mut crew = Crew::new();
+        let (_go, goes) = bounded::<()>(0);
+        crew.hire("stuck", move || drop(goes.recv())).unwrap();
+        assert!(!crew.join_by(Instant::now() + Duration::from_millis(20)));
+    }
+}

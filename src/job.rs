@@ -35,9 +35,9 @@ pub struct NotAnId;
 impl FromStr for JobId {
     type Err = NotAnId;
 
-    /// Takes the 36-character hyphenated form only, so that one job has one address.
+    /// Takes the 36-character hyphenated form in lower case only, so that one job has one address.
     fn from_str(text: &str) -> Result<JobId, NotAnId> {
-        if text.len() != 36 {
+        if text.len() != 36 || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(NotAnId);
         }
         Uuid::try_parse(text).map(JobId).map_err(|_| NotAnId)
@@ -386,4 +386,57 @@ pub struct DeliveryAttempt {
     pub error: Option<String>,
     /// When the next one is due, where one is.
     pub next_attempt_at: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finished_job_never_changes() {
+        let transitions = [
+            Transition::Claim,
+            Transition::Succeed,
+            Transition::Fail,
+            Transition::Retry,
+            Transition::Release,
+            Transition::Cancel,
+        ];
+        for state in State::ALL {
+            let ways_on = transitions.iter().filter_map(|t| state.after(*t)).count();
+            assert_eq!(ways_on == 0, state.is_finished(), "{state}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_its_word() {
+        for state in State::ALL {
+            assert_eq!(state.as_str().parse(), Ok(state));
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+        assert_eq!("Queued".parse::<State>(), Err(()));
+    }
+
+    #[test]
+    fn a_moment_survives_being_written() {
+        for micros in [0, 1, 1_795_506_577_682_000, 253_402_300_799_999_999] {
+            let moment = Timestamp::from_micros(micros);
+            let written = serde_json::to_string(&moment).unwrap();
+            assert_eq!(serde_json::from_str::<Timestamp>(&written).unwrap(), moment, "{written}");
+        }
+        let past_9999 = Timestamp::from_micros(i64::MAX).to_string();
+        assert_eq!(past_9999, "9999-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn a_job_has_one_address() {
+        let id = JobId::new();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        let text = id.to_string();
+        let others =
+            [format!("{{{id}}}"), text.replace('-', ""), text.to_uppercase(), "../etc".into()];
+        for other in others {
+            assert_eq!(other.parse::<JobId>(), Err(NotAnId), "{other}");
+        }
+    }
 }

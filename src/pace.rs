@@ -56,3 +56,39 @@ impl Pace {
         seconds.clamp(*RETRY_AFTER.start(), *RETRY_AFTER.end())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_estimated_before_anything_was_measured() {
+        let pace = Pace::default();
+        assert_eq!(pace.eta(Ahead::default(), 1000, 1), None);
+        assert_eq!(Pace::retry_after(None), 1);
+    }
+
+    #[test]
+    fn what_waits_is_shared_among_the_workers_and_ones_own_work_is_not() {
+        let pace = Pace::default();
+        pace.measured(1000, Duration::from_secs(10));
+        let ahead = Ahead { jobs: 2, bytes: 2000 };
+        assert_eq!(pace.eta(ahead, 1000, 1), Some(30.0));
+        assert_eq!(pace.eta(ahead, 1000, 2), Some(20.0));
+    }
+
+    #[test]
+    fn the_latest_attempts_count_most() {
+        let pace = Pace::default();
+        pace.measured(1000, Duration::from_secs(10));
+        (0..50).for_each(|_| pace.measured(1000, Duration::from_secs(1)));
+        let eta = pace.eta(Ahead::default(), 1000, 1).unwrap();
+        assert!((1.0..1.1).contains(&eta), "{eta}");
+    }
+
+    #[test]
+    fn a_client_is_told_whole_seconds_within_bounds() {
+        let told = [0.0, 0.2, 3.1, 1e9, f64::INFINITY].map(|eta| Pace::retry_after(Some(eta)));
+        assert_eq!(told, [1, 1, 4, 60, 60]);
+    }
+}

@@ -34,12 +34,10 @@ impl FromStr for Language {
 
     /// Takes a code (`es`) or an English name (`spanish`), in any case.
     fn from_str(word: &str) -> Result<Language, ()> {
+        // whisper.cpp's own look-up writes every word it does not know to the log.
+        let mut all = (0..=whisper_rs::get_lang_max_id()).map(Language);
         let word = word.to_ascii_lowercase();
-        // What Whisper knows are letters only; the look-up could not bear a NUL.
-        if !word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b' ') {
-            return Err(());
-        }
-        whisper_rs::get_lang_id(&word).map(Language).ok_or(())
+        all.find(|language| language.code() == word || language.name() == word).ok_or(())
     }
 }
 

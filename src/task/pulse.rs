@@ -1,0 +1,125 @@
+//! What a running attempt and the rest of the server tell each other.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Why a running attempt is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Its job was canceled.
+    Canceled,
+    /// The server is stopping; the job goes back to the queue.
+    Draining,
+    /// It ran into its deadline.
+    TimedOut,
+}
+
+/// What a running attempt and the rest of the server tell each other.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    deadline: Instant,
+    stop: AtomicU8,
+    progress_millionths: AtomicU32,
+    duration_ms: AtomicU64,
+}
+
+const STOP_NONE: u8 = 0;
+const STOP_CANCELED: u8 = 1;
+const STOP_DRAINING: u8 = 2;
+const DURATION_UNKNOWN: u64 = u64::MAX;
+
+impl Pulse {
+    pub(crate) fn new(deadline: Instant) -> Pulse {
+        Pulse {
+            deadline,
+            stop: AtomicU8::new(STOP_NONE),
+            progress_millionths: AtomicU32::new(0),
+            duration_ms: AtomicU64::new(DURATION_UNKNOWN),
+        }
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.stop.store(STOP_CANCELED, Ordering::Relaxed);
+    }
+
+    /// Asks the attempt to give up; a cancel that came before stays a cancel.
+    pub(crate) fn drain(&self) {
+        // The other outcome means that the attempt was told to stop already.
+        let _ = self.stop.compare_exchange(
+            STOP_NONE,
+            STOP_DRAINING,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Why the attempt is to stop, if it is.
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        match self.stop.load(Ordering::Relaxed) {
+            STOP_CANCELED => Some(Stop::Canceled),
+            STOP_DRAINING => Some(Stop::Draining),
+            _ => (Instant::now() >= self.deadline).then_some(Stop::TimedOut),
+        }
+    }
+
+    pub(crate) fn is_canceled(&self) -> bool {
+        self.stop().is_some()
+    }
+
+    pub(super) fn set_progress(&self, done: f32) {
+        // The cast turns NaN into 0.
+        let millionths = (f64::from(done.clamp(0.0, 1.0)) * 1e6) as u32;
+        self.progress_millionths.fetch_max(millionths, Ordering::Relaxed);
+    }
+
+    /// From 0 to 1.
+    pub(crate) fn progress(&self) -> f64 {
+        f64::from(self.progress_millionths.load(Ordering::Relaxed)) / 1e6
+    }
+
+    pub(super) fn set_duration(&self, duration: Duration) {
+        let ms = u64::try_from(duration.as_millis()).unwrap_or(DURATION_UNKNOWN - 1);
+        self.duration_ms.store(ms.min(DURATION_UNKNOWN - 1), Ordering::Relaxed);
+    }
+
+    /// How long the input plays, once the task has said so.
+    pub(crate) fn duration(&self) -> Option<Duration> {
+        match self.duration_ms.load(Ordering::Relaxed) {
+            DURATION_UNKNOWN => None,
+            ms => Some(Duration::from_millis(ms)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pulse() -> Pulse {
+        Pulse::new(Instant::now() + Duration::from_secs(3600))
+    }
+
+    #[test]
+    fn progress_stays_between_0_and_1_and_never_goes_back() {
+        let pulse = pulse();
+        for (said, shown) in
+            [(f32::NAN, 0.0), (-1.0, 0.0), (0.5, 0.5), (0.25, 0.5), (f32::INFINITY, 1.0)]
+        {
+            pulse.set_progress(said);
+            assert_eq!(pulse.progress(), shown, "after {said}");
+        }
+    }
+
+    #[test]
+    fn a_cancel_outranks_a_drain_and_both_the_deadline() {
+        let late = Pulse::new(Instant::now());
+        assert_eq!(late.stop(), Some(Stop::TimedOut));
+        late.drain();
+        assert_eq!(late.stop(), Some(Stop::Draining));
+        let canceled = pulse();
+        assert_eq!(canceled.stop(), None);
+        canceled.cancel();
+        canceled.drain();
+        assert_eq!(canceled.stop(), Some(Stop::Canceled));
+    }
+}
