@@ -2,7 +2,7 @@
 
 use ringback::{Attempt, Output, Server, TaskError, TaskOptions};
 
-use crate::support::{PATIENCE, Part, Target, TestServer, echo, eventually, gated};
+use crate::support::{PATIENCE, Part, Target, TestServer, echo, eventually, files_below, gated};
 
 #[test]
 fn a_job_is_accepted_run_and_read() {
@@ -41,15 +41,8 @@ fn a_large_input_reaches_the_task_as_a_file_and_is_gone_afterwards() {
     let job = server.submit(&vec![7; 3_000_000]);
     assert_eq!(server.finished(&job)["data"]["length"], 3_000_000);
     eventually("the spooled input is deleted", || {
-        no_files_below(&server.folder().join("spool")).then_some(())
+        (files_below(&server.folder().join("spool")) == 0).then_some(())
     });
-}
-
-fn no_files_below(folder: &std::path::Path) -> bool {
-    std::fs::read_dir(folder).expect("a folder").all(|entry| {
-        let entry = entry.expect("an entry");
-        entry.path().is_dir() && no_files_below(&entry.path())
-    })
 }
 
 #[test]
@@ -81,7 +74,7 @@ fn a_file_is_an_output() {
     assert_eq!(result.body, vec![3; 200_000]);
     assert_eq!(server.delete(&job).status, 204);
     eventually("the output file is deleted", || {
-        no_files_below(&server.folder().join("spool")).then_some(())
+        (files_below(&server.folder().join("spool")) == 0).then_some(())
     });
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `callbacks` | the ring back, from the request to the receiver |
 //! | `http` | the wire contract: refusals, repeats, waits, pages |
+//! | `uploads` | inputs on their way in: forms and raw bodies, broken, cut off, stalled |
 //! | `lifecycle` | a job from the request to its end |
 //! | `cli` | the program at the shell |
 //! | `model` | models at the shell |
@@ -23,3 +24,4 @@ mod restart;
 mod support;
 #[cfg(feature = "whisper")]
 mod transcribe;
+mod uploads;

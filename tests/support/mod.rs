@@ -7,7 +7,8 @@
 pub mod binary;
 pub mod sink;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -91,6 +92,30 @@ pub trait Target {
         reply.header("location").expect("a location").to_owned()
     }
 
+    /// `POST`s with these headers.
+    fn with_headers(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let post = agent().post(self.url(path));
+        let post = headers.iter().fold(post, |post, (name, value)| post.header(*name, *value));
+        request(post.send(body))
+    }
+
+    /// Sends bytes as they are, ends the sending side, and reads what comes back.
+    fn exchange(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.addr()).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(bytes).expect("it is sent");
+        stream.shutdown(Shutdown::Write).expect("it is ended");
+        let mut reply = Vec::new();
+        // A server that closes on a broken request may reset the connection.
+        drop(stream.read_to_end(&mut reply));
+        String::from_utf8(reply).expect("UTF-8")
+    }
+
+    /// The hundred newest jobs.
+    fn jobs(&self) -> Vec<Value> {
+        self.get("/jobs?limit=100").json()["jobs"].as_array().expect("jobs").clone()
+    }
+
     /// Asks for a job until it has ended.
     fn finished(&self, job: &str) -> Value {
         let deadline = Instant::now() + PATIENCE;
@@ -171,6 +196,15 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "in vain: {what}");
         std::thread::yield_now();
     }
+}
+
+/// How many files there are in a folder and the folders in it.
+pub fn files_below(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| if path.is_dir() { files_below(&path) } else { 1 })
+        .sum()
 }
 
 /// One reply, whatever its status.
