@@ -159,12 +159,12 @@ fn chunks_are_taken_for_forms_alone() {
     let too_long = chunked("/jobs", FORM_TYPE, &form(&[file(&[b'x'; 6_000])]));
     let reply = server.exchange(&[&too_long, NEXT].concat());
     assert!(reply.starts_with("HTTP/1.1 413"), "{reply}");
-    assert!(reply.contains("\"live\""), "nothing of the body is taken for a request: {reply}");
+    assert_eq!(reply.matches("HTTP/1.1").count(), 1, "what follows is not looked at: {reply}");
 
     let raw = chunked("/jobs", "audio/wav", b"x");
     let reply = server.exchange(&[&raw, NEXT].concat());
     assert!(reply.starts_with("HTTP/1.1 411"), "{reply}");
-    assert!(reply.contains("\"live\""), "{reply}");
+    assert_eq!(reply.matches("HTTP/1.1").count(), 1, "{reply}");
 }
 
 #[test]

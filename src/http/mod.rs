@@ -1,9 +1,10 @@
-//! HTTP in front of the queue. One acceptor takes requests from tiny_http and hands each to the
-//! pool of its kind (see [`pool`]); a request that waits for its job is parked meanwhile (see
+//! HTTP in front of the queue. Clients reach the [`gate`], which takes their requests to tiny_http one
+//! by one. One acceptor takes them from there and hands each to the pool of its kind (see [`pool`]); a request that waits for its job is parked meanwhile (see
 //! [`waiting`]). Every address is in [`routes`].
 
 mod draft;
 mod file_name;
+mod gate;
 mod header;
 mod health;
 mod jobs;
@@ -22,18 +23,23 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
+use self::gate::{Closed, Gate, Limits};
 use self::pool::Pools;
 use self::waiting::Parking;
 use crate::crew::Crew;
 use crate::job::JobId;
 use crate::shared::Shared;
 
+/// What the threads behind the gate get to end when the last connections were cut.
+const LAST_STEPS: Duration = Duration::from_secs(1);
+
 /// The threads that answer HTTP.
 pub(crate) struct Http {
+    gate: Gate,
     server: Arc<tiny_http::Server>,
     stopping: Arc<AtomicBool>,
     parking: Arc<Parking>,
@@ -47,7 +53,9 @@ impl Http {
         shared: Arc<Shared>,
         finished: Receiver<JobId>,
     ) -> io::Result<Http> {
-        let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+        let limits = Limits::new(shared.config.max_body);
+        let (gate, private) = Closed::new(&shared.config.data)?;
+        let server = tiny_http::Server::from_listener(private, None).map_err(io::Error::other)?;
         let server = Arc::new(server);
         let stopping = Arc::new(AtomicBool::new(false));
         let mut crew = Crew::new();
@@ -59,16 +67,23 @@ impl Http {
             let (server, stopping) = (Arc::clone(&server), Arc::clone(&stopping));
             move || accept(&server, &stopping, &pools)
         })?;
-        Ok(Http { server, stopping, parking, crew })
+        let gate = gate.open(listener, limits)?;
+        Ok(Http { gate, server, stopping, parking, crew })
     }
 
     /// Answers what is parked as it stands, stops accepting and ends the threads. What is not done by
     /// `deadline` is left behind. True when all have ended.
     pub(crate) fn stop(self, deadline: Instant) -> bool {
-        self.stopping.store(true, Ordering::Release);
-        self.server.unblock();
-        self.parking.close();
-        self.crew.join_by(deadline)
+        let Http { gate, server, stopping, parking, crew } = self;
+        // Whoever waits is answered, so that the connections can end.
+        parking.close();
+        let remains = gate.stop(deadline);
+        stopping.store(true, Ordering::Release);
+        server.unblock();
+        let all_gone = crew.join_by(deadline + LAST_STEPS);
+        // It ends its own threads through its socket.
+        drop(server);
+        all_gone && remains.all_gone
     }
 }
 

@@ -29,7 +29,7 @@ const POLLS_WAITING: usize = 256;
 const DOWNLOADERS: usize = 8;
 const DOWNLOADS_WAITING: usize = 64;
 /// Threads that refuse the uploads for which there is no room, and requests that may wait for
-/// them. Before a connection can be used again its refused body has to be read, at the client's pace.
+/// them.
 const REFUSERS: usize = 2;
 const REFUSALS_WAITING: usize = 256;
 
@@ -134,18 +134,14 @@ fn poll(desk: &Desk, mut requests: Receiver<Request>, mut ripe: Receiver<Parked>
 impl Desk {
     /// Answers a request, or parks it.
     fn serve(&self, mut request: Request) {
-        surviving(|| {
-            let answer = routes::answer(&self.shared, &mut request);
-            rest_of_chunks(&mut request);
-            match answer {
-                Ok(Answer::Now(reply)) => self.send(request, reply),
-                Err(problem) => problem.reply().send(request),
-                Ok(Answer::Park(wait)) => {
-                    if let Err(left) = self.parking.park(request, wait) {
-                        let NotParked { request, wait } = *left;
-                        let reply = reply_or_problem(wait.reply(&self.shared, &request));
-                        self.send(request, reply);
-                    }
+        surviving(|| match routes::answer(&self.shared, &mut request) {
+            Ok(Answer::Now(reply)) => self.send(request, reply),
+            Err(problem) => problem.reply().send(request),
+            Ok(Answer::Park(wait)) => {
+                if let Err(left) = self.parking.park(request, wait) {
+                    let NotParked { request, wait } = *left;
+                    let reply = reply_or_problem(wait.reply(&self.shared, &request));
+                    self.send(request, reply);
                 }
             }
         });
@@ -180,9 +176,8 @@ impl Desk {
 }
 
 /// Refuses an upload for which there is no room.
-fn refuse(mut request: Request) {
+fn refuse(request: Request) {
     surviving(|| {
-        rest_of_chunks(&mut request);
         busy("The server takes in as many uploads as it can. Try again soon.").send(request);
     });
 }
@@ -193,15 +188,6 @@ fn busy(detail: &str) -> Reply {
 
 fn reply_or_problem(result: Result<Reply, Problem>) -> Reply {
     result.unwrap_or_else(|problem| problem.reply())
-}
-
-/// What is left of a chunked body would be taken for the connection's next request. (What is left of
-/// one with a length tiny_http skips by itself.)
-fn rest_of_chunks(request: &mut Request) {
-    if request.body_length().is_none() && matches!(Framing::of(request), Ok(Framing::Chunked)) {
-        // An error ends the connection, and with it the danger.
-        drop(io::copy(request.as_reader(), &mut io::sink()));
-    }
 }
 
 /// Keeps the thread when a request brings down what answers it: tiny_http panics on a few.

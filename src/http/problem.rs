@@ -36,6 +36,14 @@ pub(crate) enum Code {
     BodyTooLarge,
     /// The address is longer than the server takes.
     UriTooLong,
+    /// The head is longer than the server takes, or has too many fields.
+    HeadTooLarge,
+    /// The request, or a part of it, came too slowly.
+    Timeout,
+    /// The client expects something that is not done here.
+    ExpectationFailed,
+    /// The version of HTTP is not spoken here.
+    UnsupportedVersion,
     /// The task does not take this content type.
     UnsupportedType,
     /// There is no `file` part, or it has no filename.
@@ -85,6 +93,10 @@ impl Code {
             Code::LengthRequired => 411,
             Code::BodyTooLarge => 413,
             Code::UriTooLong => 414,
+            Code::HeadTooLarge => 431,
+            Code::Timeout => 408,
+            Code::ExpectationFailed => 417,
+            Code::UnsupportedVersion => 505,
             Code::UnsupportedType => 415,
             Code::MissingFile
             | Code::UnexpectedFile
@@ -116,6 +128,10 @@ impl Code {
             Code::LengthRequired => "length_required",
             Code::BodyTooLarge => "body_too_large",
             Code::UriTooLong => "uri_too_long",
+            Code::HeadTooLarge => "head_too_large",
+            Code::Timeout => "timeout",
+            Code::ExpectationFailed => "expectation_failed",
+            Code::UnsupportedVersion => "unsupported_version",
             Code::UnsupportedType => "unsupported_type",
             Code::MissingFile => "missing_file",
             Code::UnexpectedFile => "unexpected_file",

@@ -65,12 +65,32 @@ impl Reply {
         self
     }
 
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
     /// Whether writing it may take as long as the client likes.
     pub(crate) fn is_long(&self) -> bool {
         match &self.body {
             Body::Memory(body) => body.len() as u64 > LONG,
             Body::File { file: _, bytes } => *bytes > LONG,
         }
+    }
+
+    /// As it is on the wire of a connection that ends with it. For replies that are in memory.
+    pub(crate) fn closing_bytes(&self) -> Vec<u8> {
+        let body: &[u8] = match &self.body {
+            Body::Memory(body) => body,
+            Body::File { .. } => &[],
+        };
+        let reason = StatusCode(self.status).default_reason_phrase();
+        let mut head = format!("HTTP/1.1 {} {reason}\r\nConnection: close\r\n", self.status);
+        for header in &self.headers {
+            head.push_str(&format!("{}: {}\r\n", header.field, header.value));
+        }
+        head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+        [head.as_bytes(), body].concat()
     }
 
     /// Writes it to the client, and waits for as long as that takes.

@@ -12,6 +12,8 @@ use super::problem::{Code, Problem, quoted};
 use crate::shared::Shared;
 use crate::spool::{Received, Receiving};
 
+/// The gate's own field: the length of a body that it brings in chunks.
+pub(crate) const LENGTH_FIELD: &str = "Ringback-Length";
 /// The longest text field, in bytes.
 const FIELD_MAX: usize = 64 * 1024;
 /// The most bytes of all text fields of one form.
@@ -40,6 +42,9 @@ impl Framing {
     /// What the head says; a head that says two things, or none that can be read, is refused.
     pub(crate) fn of(request: &Request) -> Result<Framing, Problem> {
         let bad = |detail| Err(Problem::new(Code::BadRequest, detail));
+        if let Some(Ok(length)) = header::find(request, LENGTH_FIELD).map(str::parse) {
+            return Ok(Framing::Length(length));
+        }
         let mut lengths = header::all(request, "Content-Length");
         let mut encodings = header::all(request, "Transfer-Encoding");
         match (lengths.next(), encodings.next()) {
@@ -125,7 +130,7 @@ impl Read for Body<'_> {
     }
 }
 
-fn too_large(max: u64) -> Problem {
+pub(crate) fn too_large(max: u64) -> Problem {
     Problem::new(
         Code::BodyTooLarge,
         format!("The body is longer than the {max} bytes that this server takes (`--max-body`)."),

@@ -32,7 +32,19 @@ pub struct Binary {
 impl Binary {
     /// Starts it on `folder` with the test's model and further arguments.
     pub fn serve(folder: &Path, arguments: &[&str]) -> Binary {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ringback"))
+        Binary::start(Command::new(env!("CARGO_BIN_EXE_ringback")), folder, arguments)
+    }
+
+    /// As [`serve`](Binary::serve), where so many files may be open and not more.
+    pub fn serve_with_files(files: u32, folder: &Path, arguments: &[&str]) -> Binary {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -n $0 && exec \"$@\"", &files.to_string()]);
+        shell.arg(env!("CARGO_BIN_EXE_ringback"));
+        Binary::start(shell, folder, arguments)
+    }
+
+    fn start(mut program: Command, folder: &Path, arguments: &[&str]) -> Binary {
+        let mut child = program
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder)
             .arg("--model")

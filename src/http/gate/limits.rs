@@ -1,0 +1,96 @@
+//! What a client may take of the server: time, bytes, connections.
+
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The most connections at once, however many files may be open.
+const CONNECTIONS_MAX: u64 = 4096;
+/// Open files that are kept for everything else: the store, the spool, callbacks, connections that
+/// are refused or make room for others.
+const FILES_KEPT: u64 = 64;
+/// Open files of one connection: the client's socket, ours to tiny_http, tiny_http's two on the
+/// other side of it, and those two of the request before, which tiny_http may be about to close.
+const FILES_PER_CONNECTION: u64 = 6;
+
+/// The bounds of the gate.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Connections at once; further ones are refused.
+    pub(crate) connections: usize,
+    /// The longest body, in bytes.
+    pub(crate) max_body: u64,
+    /// How long a head may take from its first byte to its last, and the first byte of a connection.
+    pub(crate) head: Duration,
+    /// How long a connection may be idle between requests.
+    pub(crate) idle: Duration,
+    /// How long the client may be waited for in a body, in either direction, before its speed counts.
+    pub(crate) grace: Duration,
+    /// The least speed of a body, in either direction.
+    pub(crate) bytes_per_second: u64,
+    /// The longest that the client may do nothing in a body, however fast it was before.
+    pub(crate) stall: Duration,
+    /// How long a refused client that goes on sending is listened to in all, so that it can come to
+    /// reading why.
+    pub(crate) linger: Duration,
+    /// How long one that sends nothing more is waited for to close its side.
+    pub(crate) quiet: Duration,
+}
+
+impl Limits {
+    /// The bounds of a server that takes bodies of `max_body` bytes. Raises the process's limit of
+    /// open files as far as it goes.
+    pub(crate) fn new(max_body: u64) -> Limits {
+        Limits {
+            connections: connections(raise_open_files()),
+            max_body,
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            grace: Duration::from_secs(10),
+            bytes_per_second: 1024,
+            stall: Duration::from_secs(30),
+            linger: Duration::from_secs(5),
+            quiet: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Raises the soft limit to the hard one. Returns what holds then; `None` is no limit.
+fn raise_open_files() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => maximum,
+        Err(error) => {
+            log::debug!("the limit of open files stays at {current:?}: {error}");
+            current
+        }
+    }
+}
+
+/// As many connections as there are files for: tiny_http must never be refused one.
+fn connections(files: Option<u64>) -> usize {
+    let fitting = files
+        .map_or(CONNECTIONS_MAX, |files| files.saturating_sub(FILES_KEPT) / FILES_PER_CONNECTION);
+    usize::try_from(fitting.clamp(1, CONNECTIONS_MAX)).expect("invariant: it is at most 4096")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_fit_into_the_open_files() {
+        assert_eq!(connections(None), 4096);
+        assert_eq!(connections(Some(1 << 20)), 4096);
+        assert_eq!(connections(Some(1024)), 160);
+        assert_eq!(connections(Some(128)), 10);
+        assert_eq!(connections(Some(10)), 1);
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_raised_to_the_hard_one() {
+        let raised = raise_open_files();
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        assert_eq!((current, raised), (maximum, maximum));
+    }
+}

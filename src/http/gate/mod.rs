@@ -1,0 +1,112 @@
+//! The socket that the world reaches. tiny_http, which falls to much that a stranger can send,
+//! stands behind it on a private socket, and sees nothing but heads that were written here and bodies that
+//! were measured here.
+//!
+//! The gate accepts, and keeps accepting; has a thread for each connection, and not more of them than
+//! there are files for; reads one head at a time, within bounds of size and time; refuses what cannot
+//! be framed or is too large, before the body; and opens one connection to tiny_http for each request.
+
+mod answer;
+mod body;
+mod connection;
+mod entrance;
+mod head;
+mod inbox;
+mod inner;
+mod limits;
+mod rate;
+mod roster;
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+
+use self::entrance::Entrance;
+use self::inner::Passage;
+pub(crate) use self::limits::Limits;
+use self::roster::Roster;
+use crate::crew::{Crew, Never};
+
+/// What the gate's threads share.
+struct Premises {
+    limits: Limits,
+    passage: Passage,
+    roster: Arc<Roster>,
+}
+
+/// The gate's threads. tiny_http has to be gone before this is dropped: its socket goes with it.
+pub(crate) struct Gate {
+    premises: Arc<Premises>,
+    /// The one sender that the accepting thread listens for the end of.
+    stop: UnixStream,
+    gone: Receiver<Never>,
+    crew: Crew,
+}
+
+/// A gate that is not open yet, and the private socket that leads away from it.
+pub(crate) struct Closed {
+    passage: Passage,
+}
+
+impl Closed {
+    /// Makes the private socket, below `data` if it can be there. Its listener is for tiny_http.
+    pub(crate) fn new(data: &Path) -> io::Result<(Closed, UnixListener)> {
+        let (passage, listener) = Passage::open(data)?;
+        Ok((Closed { passage }, listener))
+    }
+
+    /// Begins to accept from `listener`.
+    pub(crate) fn open(self, listener: TcpListener, limits: Limits) -> io::Result<Gate> {
+        let roster = Arc::new(Roster::new(limits.connections));
+        let premises = Arc::new(Premises { limits, passage: self.passage, roster });
+        let (stop, stopped) = UnixStream::pair()?;
+        let (present, gone) = bounded(0);
+        let entrance = Entrance::new(listener, stopped, Arc::clone(&premises), present)?;
+        let mut crew = Crew::new();
+        crew.hire("http-gate", move || entrance.run())?;
+        Ok(Gate { premises, stop, gone, crew })
+    }
+}
+
+impl Gate {
+    /// Accepts no more, ends idle connections at once and the others after their request, or at
+    /// `deadline`. The returned rest is to be dropped after tiny_http is.
+    pub(crate) fn stop(self, deadline: Instant) -> Remains {
+        /// What a connection that was cut has left to do.
+        const LAST_STEPS: Duration = Duration::from_millis(500);
+        let Gate { premises, stop, gone, crew } = self;
+        drop(stop);
+        premises.roster.close();
+        let mut all_gone = is_closed(&gone, deadline);
+        if !all_gone {
+            log::info!("{} connections are cut in their requests", premises.roster.len());
+            premises.roster.cut();
+            all_gone = is_closed(&gone, Instant::now() + LAST_STEPS);
+        }
+        let all_gone = crew.join_by(deadline + LAST_STEPS) && all_gone;
+        Remains { all_gone, _premises: premises }
+    }
+}
+
+/// What is left of a gate whose threads have ended: the private socket.
+pub(crate) struct Remains {
+    /// Whether every thread has.
+    pub(crate) all_gone: bool,
+    _premises: Arc<Premises>,
+}
+
+fn is_closed(gone: &Receiver<Never>, deadline: Instant) -> bool {
+    match gone.recv_deadline(deadline) {
+        Ok(never) => match never {},
+        Err(RecvTimeoutError::Disconnected) => true,
+        Err(RecvTimeoutError::Timeout) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

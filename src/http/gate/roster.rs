@@ -1,0 +1,231 @@
+//! The connections that are open now: how many there may be, and how they end when the gate does.
+
+use std::collections::BTreeMap;
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// How many connections may be on their way out at once, to make room.
+const LEAVING_MAX: usize = 8;
+/// How long the next one to come waits for them: they have nothing left to do.
+const LEAVING_TIME: Duration = Duration::from_millis(20);
+
+/// The list of open connections.
+pub(super) struct Roster {
+    seats: Mutex<Seats>,
+    /// Somebody has left.
+    left: Condvar,
+    most: usize,
+    closing: AtomicBool,
+}
+
+#[derive(Default)]
+struct Seats {
+    /// By the order in which they came.
+    by_number: BTreeMap<u64, Arc<Seat>>,
+    /// How many of them were asked to make room.
+    leaving: usize,
+    /// The number of the next one.
+    next: u64,
+}
+
+/// One open connection.
+pub(super) struct Seat {
+    pub(super) client: TcpStream,
+    /// Between two requests: nothing is lost when it ends now.
+    idle: AtomicBool,
+    /// It was asked to make room. Set under the lock only.
+    leaving: AtomicBool,
+}
+
+/// A connection's place on the list, for as long as this lives.
+pub(super) struct Guest {
+    pub(super) seat: Arc<Seat>,
+    number: u64,
+    roster: Arc<Roster>,
+}
+
+impl Roster {
+    pub(super) fn new(most: usize) -> Roster {
+        Roster {
+            seats: Mutex::default(),
+            left: Condvar::new(),
+            most,
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// Puts a connection on the list. Where there is no place, the oldest of those that are between two
+    /// requests has to go; where all are busy, this one is given back.
+    pub(super) fn admit(self: &Arc<Roster>, client: TcpStream) -> Result<Guest, TcpStream> {
+        let crowded = |seats: &mut Seats| seats.leaving >= LEAVING_MAX;
+        let (mut seats, _) = self
+            .left
+            .wait_timeout_while(self.lock(), LEAVING_TIME, crowded)
+            .expect("invariant: no panic under this lock");
+        let staying = seats.by_number.len() - seats.leaving;
+        if self.is_closing() || (staying >= self.most && !seats.make_room()) {
+            return Err(client);
+        }
+        let seat =
+            Arc::new(Seat { client, idle: AtomicBool::new(true), leaving: AtomicBool::new(false) });
+        let number = seats.next;
+        seats.next += 1;
+        seats.by_number.insert(number, Arc::clone(&seat));
+        Ok(Guest { seat, number, roster: Arc::clone(self) })
+    }
+
+    /// Ends the idle connections; the others end after their request.
+    pub(super) fn close(&self) {
+        // Set before the look at who is idle, as they look after saying that they are.
+        self.closing.store(true, Ordering::SeqCst);
+        self.lock().by_number.values().filter(|seat| seat.is_idle()).for_each(|seat| seat.end());
+    }
+
+    /// Ends all connections, whatever they are at.
+    pub(super) fn cut(&self) {
+        for seat in self.lock().by_number.values() {
+            // It may be gone already.
+            let _ = seat.client.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.lock().by_number.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn busy(&self) -> usize {
+        self.lock().by_number.values().filter(|seat| !seat.is_idle()).count()
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().expect("invariant: no panic under this lock")
+    }
+}
+
+impl Seats {
+    /// Asks the oldest idle connection to go. False where none is idle, or so many are on their way
+    /// out that there might not be files for more.
+    fn make_room(&mut self) -> bool {
+        if self.leaving >= LEAVING_MAX {
+            return false;
+        }
+        let stays = |seat: &&Arc<Seat>| seat.is_idle() && !seat.leaving.load(Ordering::SeqCst);
+        let Some(oldest) = self.by_number.values().find(stays) else { return false };
+        oldest.leaving.store(true, Ordering::SeqCst);
+        oldest.end();
+        self.leaving += 1;
+        true
+    }
+}
+
+impl Seat {
+    fn is_idle(&self) -> bool {
+        self.idle.load(Ordering::SeqCst)
+    }
+
+    /// Only reading ends: one that has just begun a request is still answered.
+    fn end(&self) {
+        // That it is gone already does no harm.
+        let _ = self.client.shutdown(Shutdown::Read);
+    }
+}
+
+impl Guest {
+    /// A request has begun.
+    pub(super) fn begin(&self) {
+        self.seat.idle.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether the request at hand is the last one of its connection.
+    pub(super) fn is_last(&self) -> bool {
+        self.roster.is_closing() || self.seat.leaving.load(Ordering::SeqCst)
+    }
+
+    /// A request has ended. Says whether another one may begin.
+    pub(super) fn rest(&self) -> bool {
+        self.seat.idle.store(true, Ordering::SeqCst);
+        !self.is_last()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut seats = self.roster.lock();
+        seats.by_number.remove(&self.number);
+        seats.leaving -= usize::from(self.seat.leaving.load(Ordering::SeqCst));
+        self.roster.left.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        (client, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_place_is_free_again_when_its_guest_has_gone() {
+        let roster = Arc::new(Roster::new(1));
+        let guest = roster.admit(pair().1).ok().unwrap();
+        guest.begin();
+        assert!(roster.admit(pair().1).is_err());
+        drop(guest);
+        assert!(roster.admit(pair().1).is_ok());
+        assert_eq!(roster.len(), 0);
+    }
+
+    #[test]
+    fn the_oldest_idle_connection_makes_room() {
+        let roster = Arc::new(Roster::new(3));
+        let guests: Vec<(TcpStream, Guest)> = (0..3)
+            .map(|_| {
+                let (client, served) = pair();
+                (client, roster.admit(served).ok().unwrap())
+            })
+            .collect();
+        guests[0].1.begin();
+        let late = roster.admit(pair().1).ok().unwrap();
+        assert_eq!(
+            guests.iter().map(|(_, guest)| guest.is_last()).collect::<Vec<_>>(),
+            [false, true, false]
+        );
+        assert_eq!((&guests[1].1.seat.client).read(&mut [0]).unwrap(), 0);
+        drop(guests);
+        assert_eq!(roster.len(), 1);
+        late.begin();
+        assert!(!late.is_last());
+    }
+
+    #[test]
+    fn closing_ends_who_is_idle_and_lets_the_others_finish() {
+        let roster = Arc::new(Roster::new(2));
+        let (_one, idle) = pair();
+        let (mut two, busy) = pair();
+        let (idle, busy) = (roster.admit(idle).ok().unwrap(), roster.admit(busy).ok().unwrap());
+        assert!(idle.rest());
+        busy.begin();
+        roster.close();
+        assert_eq!((&idle.seat.client).read(&mut [0]).unwrap(), 0);
+        assert!(!busy.rest());
+        assert!(roster.admit(pair().1).is_err());
+        roster.cut();
+        assert_eq!(two.read(&mut [0]).unwrap(), 0);
+    }
+}

@@ -1,0 +1,275 @@
+//! The gate with small bounds, in front of a tiny_http that does as the address says.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Sender, unbounded};
+use tiny_http::{Response, Server};
+
+use super::*;
+
+/// Longer than anything takes here.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What `/large` answers, in bytes.
+const LARGE: usize = 64 * 1024 * 1024;
+
+struct Fixture {
+    gate: Option<Gate>,
+    addr: SocketAddr,
+    server: Option<Arc<Server>>,
+    thread: Option<JoinHandle<()>>,
+    /// How many bytes of each body were read.
+    bodies: Receiver<usize>,
+    /// Each of these lets a request for `/wait` go on.
+    go: Sender<()>,
+    _data: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn start(limits: Limits) -> Fixture {
+        let data = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (closed, private) = Closed::new(data.path()).unwrap();
+        let server = Arc::new(Server::from_listener(private, None).unwrap());
+        let gate = Some(closed.open(listener, limits).unwrap());
+        let (tell, bodies) = unbounded();
+        let (go, goes) = unbounded::<()>();
+        let thread = std::thread::spawn({
+            let server = Arc::clone(&server);
+            move || {
+                while let Ok(mut request) = server.recv() {
+                    let path = request.url().to_owned();
+                    match path.as_str() {
+                        "/large" => {
+                            let response = Response::from_data(vec![7; LARGE]);
+                            let _ = request.respond(response.with_chunked_threshold(usize::MAX));
+                        }
+                        "/wait" => {
+                            let _ = goes.recv();
+                            let _ = request.respond(Response::from_string("waited"));
+                        }
+                        "/refuse" => {
+                            let _ = request.respond(Response::empty(422));
+                        }
+                        _ => {
+                            let mut body = Vec::new();
+                            let read = request.as_reader().read_to_end(&mut body);
+                            tell.send(read.map_or(body.len(), |_| body.len())).unwrap();
+                            let _ = request.respond(Response::from_string("read"));
+                        }
+                    }
+                }
+            }
+        });
+        Fixture { gate, addr, server: Some(server), thread: Some(thread), bodies, go, _data: data }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Sends this and reads until the gate ends the connection.
+    fn exchange(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        stream.write_all(bytes).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply
+    }
+
+    fn open(&self) -> usize {
+        self.gate.as_ref().unwrap().premises.roster.len()
+    }
+
+    fn wait_until_busy(&self, connections: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.gate.as_ref().unwrap().premises.roster.busy() != connections {
+            assert!(Instant::now() < deadline, "not so many are busy");
+            std::thread::yield_now();
+        }
+    }
+
+    fn wait_until_open(&self, connections: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.open() != connections {
+            assert!(Instant::now() < deadline, "{} connections stay open", self.open());
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        let remains = self.gate.take().map(|gate| gate.stop(Instant::now() + PATIENCE));
+        self.server.take().unwrap().unblock();
+        self.thread.take().unwrap().join().unwrap();
+        assert!(remains.is_none_or(|remains| remains.all_gone));
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        connections: 8,
+        head: Duration::from_millis(300),
+        idle: Duration::from_millis(300),
+        grace: Duration::from_millis(300),
+        stall: Duration::from_millis(300),
+        quiet: Duration::from_millis(300),
+        ..Limits::new(1024 * 1024)
+    }
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn a_head_that_takes_too_long_is_refused() {
+    let gate = Fixture::start(limits());
+    let reply = gate.exchange(b"\r\nGET / HT");
+    assert!(reply.starts_with("HTTP/1.1 408 "), "{reply}");
+    assert!(reply.contains("Connection: close") && reply.contains("\"timeout\""), "{reply}");
+    assert_eq!(gate.exchange(b""), "", "who says nothing is told nothing");
+}
+
+#[test]
+fn an_idle_connection_ends() {
+    let gate = Fixture::start(limits());
+    let reply = gate.exchange(&GET.repeat(3));
+    assert_eq!(reply.matches("HTTP/1.1 200 ").count(), 3, "{reply}");
+    gate.wait_until_open(0);
+}
+
+#[test]
+fn a_body_that_stalls_is_refused_and_seen_to_be_cut_off() {
+    let gate = Fixture::start(limits());
+    let stalled = |head: &str, sent: usize| {
+        let head = format!("POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n");
+        gate.exchange(&[head.as_bytes(), &vec![b'x'; sent]].concat())
+    };
+    let short = stalled("Content-Length: 100", 99);
+    assert!(short.starts_with("HTTP/1.1 408 "), "{short}");
+    assert!(gate.bodies.try_recv().is_err(), "nobody was bothered with it");
+    let long = stalled("Content-Length: 300000", 200_000);
+    assert!(long.starts_with("HTTP/1.1 408 "), "{long}");
+    assert_eq!(gate.bodies.recv_timeout(PATIENCE), Ok(200_000));
+    let asked = stalled("Expect: 100-continue\r\nContent-Length: 300000", 0);
+    assert!(asked.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 408 "), "{asked}");
+}
+
+#[test]
+fn a_body_comes_through_however_it_is_framed() {
+    let gate = Fixture::start(limits());
+    for bytes in [0, 1, 1023, 1025, 64 * 1024, 64 * 1024 + 1, 1024 * 1024] {
+        let body = vec![b'x'; bytes];
+        let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {bytes}\r\n\r\n");
+        let reply = gate.exchange(&[head.as_bytes(), &body, GET].concat());
+        assert_eq!(reply.matches("HTTP/1.1 200 ").count(), 2, "{bytes}: {reply}");
+        assert_eq!(gate.bodies.recv_timeout(PATIENCE), Ok(bytes));
+        assert_eq!(gate.bodies.recv_timeout(PATIENCE), Ok(0));
+        let mut chunked = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data\r\n\
+                            Transfer-Encoding: chunked\r\n\r\n"
+            .to_vec();
+        for chunk in body.chunks(5000) {
+            chunked.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            chunked.extend_from_slice(chunk);
+            chunked.extend_from_slice(b"\r\n");
+        }
+        let reply = gate.exchange(&[&chunked[..], b"0\r\n\r\n", GET].concat());
+        assert_eq!(reply.matches("HTTP/1.1 200 ").count(), 2, "{bytes}: {reply}");
+        assert_eq!(gate.bodies.recv_timeout(PATIENCE), Ok(bytes));
+        assert_eq!(gate.bodies.recv_timeout(PATIENCE), Ok(0));
+    }
+}
+
+#[test]
+fn a_long_body_is_not_read_to_its_end_when_it_is_refused() {
+    let gate = Fixture::start(limits());
+    let head = b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n";
+    let reply = gate.exchange(&[&head[..], &[b'x'; 100_000]].concat());
+    assert!(reply.starts_with("HTTP/1.1 422 "), "{reply}");
+    assert!(reply.contains("Connection: close"), "{reply}");
+}
+
+#[test]
+fn who_does_not_read_is_left() {
+    let gate = Fixture::start(limits());
+    let mut stream = gate.connect();
+    stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    gate.wait_until_open(1);
+    gate.wait_until_open(0);
+    let reply = gate.exchange(b"GET / HTTP/1.0\r\n\r\n");
+    assert!(reply.starts_with("HTTP/1.1 200 "), "the next one is served: {reply}");
+}
+
+#[test]
+fn a_long_answer_comes_whole() {
+    let gate = Fixture::start(limits());
+    let mut stream = gate.connect();
+    let request = b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).unwrap();
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).unwrap();
+    let head = reply.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    assert_eq!(reply.len() - head - 4, LARGE);
+}
+
+#[test]
+fn who_finds_no_place_is_told_so_and_finds_one_later() {
+    let gate = Fixture::start(Limits { head: PATIENCE, connections: 2, ..limits() });
+    let mut idle = [gate.connect(), gate.connect()];
+    gate.wait_until_open(2);
+    assert!(gate.exchange(GET).starts_with("HTTP/1.1 200 "), "who does nothing makes room");
+    assert_eq!(idle[0].read(&mut [0]).unwrap(), 0);
+    drop(idle);
+    gate.wait_until_open(0);
+    let head = b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
+    let mut busy = [gate.connect(), gate.connect()];
+    // This one has its place for certain, and the thread behind the gate waits for its body.
+    busy[0].write_all(head).unwrap();
+    busy[0].read_exact(&mut [0; 25]).unwrap();
+    busy[1].write_all(head).unwrap();
+    gate.wait_until_busy(2);
+    let reply = gate.exchange(b"");
+    assert!(reply.starts_with("HTTP/1.1 503 ") && reply.contains("Retry-After: 2\r\n"), "{reply}");
+    drop(busy);
+    gate.wait_until_open(0);
+    assert!(gate.exchange(GET).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_stop_ends_who_is_idle_at_once_and_the_others_after_their_answer() {
+    let mut gate = Fixture::start(Limits { head: PATIENCE, idle: PATIENCE, ..limits() });
+    let mut idle = gate.connect();
+    let mut busy = gate.connect();
+    busy.write_all(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    gate.wait_until_open(2);
+    let server = gate.server.clone().unwrap();
+    // The request is with tiny_http's side once this one, which comes after it, is counted.
+    let closing = gate.gate.take().unwrap();
+    let premises = Arc::clone(&closing.premises);
+    let stopping = std::thread::spawn(move || closing.stop(Instant::now() + PATIENCE).all_gone);
+    assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+    gate.go.send(()).unwrap();
+    let mut reply = String::new();
+    busy.read_to_string(&mut reply).unwrap();
+    assert!(reply.is_empty() || reply.contains("Connection: close"), "{reply}");
+    drop(busy);
+    assert!(stopping.join().unwrap());
+    assert_eq!(premises.roster.len(), 0);
+    assert!(TcpStream::connect(gate.addr).is_err(), "nobody listens any more");
+    drop(server);
+}
+
+#[test]
+fn a_stop_does_not_wait_beyond_its_deadline() {
+    let mut gate = Fixture::start(limits());
+    let mut stream = gate.connect();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let began = Instant::now();
+    assert!(gate.gate.take().unwrap().stop(began).all_gone);
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
