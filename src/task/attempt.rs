@@ -76,7 +76,7 @@ impl Attempt {
     }
 
     /// A folder of this attempt's own, deleted with everything in it when the attempt ends. The
-    /// place for a file to return as [`Output::file`].
+    /// place for a file to return as [`Output::file`](crate::Output::file).
     ///
     /// # Errors
     /// When the folder cannot be made.
