@@ -44,6 +44,7 @@ impl House {
         let spool = Arc::new(Spool::open(&folder.path().join("spool")).expect("a spool"));
         let limits = Limits {
             max_queued: config.max_queued,
+            per_client: config.max_queued,
             max_attempts: config.max_attempts,
             keep: config.keep,
         };
@@ -94,6 +95,7 @@ impl House {
             callback: Some(callback.to_owned()),
             created_at: Timestamp::now(),
             client: String::new(),
+            sender: String::new(),
             idempotency_key: None,
             coalesce: false,
         };

@@ -60,6 +60,10 @@ pub(crate) trait Queue: Send + Sync {
     /// What stands before a queued job; `None` for any other.
     fn ahead(&self, id: JobId) -> Result<Option<Ahead>, QueueError>;
 
+    /// Whether as many of this sender's jobs wait as may: a look, which [`submit`](Queue::submit)
+    /// does not rely on.
+    fn has_its_share(&self, sender: &str) -> Result<bool, QueueError>;
+
     /// How full the queue is. Costs no I/O.
     fn depth(&self) -> Depth;
 
@@ -104,6 +108,8 @@ pub(crate) struct Submission {
     pub(crate) created_at: Timestamp,
     /// Whose request it is; repeats are looked for among the same client's jobs. Empty without keys.
     pub(crate) client: String,
+    /// Whose share of the queue it takes up: the client, or where it came from.
+    pub(crate) sender: String,
     /// From `Idempotency-Key`.
     pub(crate) idempotency_key: Option<String>,
     /// Whether a queued or running job with the same input, task, parameters, callback and client
@@ -127,6 +133,8 @@ pub(crate) enum Submitted {
 pub(crate) enum SubmitError {
     /// As many jobs wait as may.
     Full,
+    /// As many jobs of this sender wait as may.
+    ShareTaken,
     /// The idempotency key came before, with another request.
     KeyReused,
     /// The disk is full; nothing was stored.

@@ -34,6 +34,7 @@ macro_rules! conformance_tests {
             submitting: a_new_job_is_queued_as_it_was_asked_for,
                 the_oldest_is_claimed_first,
                 no_more_are_queued_than_may_be,
+                one_sender_has_its_share_and_no_more,
                 a_key_finds_its_job,
                 a_key_lives_as_long_as_its_job,
                 the_same_work_is_done_once,
@@ -102,7 +103,12 @@ pub(super) struct Bed {
 /// As much time as a healthy machine under load never takes.
 const SOON: Duration = Duration::from_secs(20);
 
-const LIMITS: Limits = Limits { max_queued: 100, max_attempts: 3, keep: Duration::from_secs(3600) };
+const LIMITS: Limits = Limits {
+    max_queued: 100,
+    per_client: usize::MAX,
+    max_attempts: 3,
+    keep: Duration::from_secs(3600),
+};
 
 impl Bed {
     fn open(&self) -> Arc<dyn Queue> {
@@ -171,6 +177,7 @@ pub(super) fn ask(text: &str) -> Submission {
         callback: None,
         created_at: Timestamp::now(),
         client: String::new(),
+        sender: "somebody".into(),
         idempotency_key: None,
         coalesce: false,
     }
@@ -189,6 +196,11 @@ impl Submission {
 
     fn of(mut self, client: &str) -> Submission {
         self.client = client.into();
+        self
+    }
+
+    fn from(mut self, sender: &str) -> Submission {
+        self.sender = sender.into();
         self
     }
 

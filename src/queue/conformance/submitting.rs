@@ -51,6 +51,26 @@ pub(in crate::queue) fn no_more_are_queued_than_may_be(bed: &Bed) {
     assert!(matches!(queue.submit(ask("four")), Err(SubmitError::Full)));
 }
 
+pub(in crate::queue) fn one_sender_has_its_share_and_no_more(bed: &Bed) {
+    let queue = bed.open_with(Limits { max_queued: 4, per_client: 2, ..LIMITS });
+    queue.add(ask("one").from("ann").with_key("k"));
+    assert!(!queue.has_its_share("ann").unwrap());
+    queue.add(ask("two").from("ann"));
+    assert!(queue.has_its_share("ann").unwrap());
+    assert!(matches!(queue.submit(ask("three").from("ann")), Err(SubmitError::ShareTaken)));
+    let replayed = queue.submit(ask("one").from("ann").with_key("k")).unwrap();
+    assert!(matches!(replayed, Submitted::Replayed(_)), "a repeated request adds nothing");
+    queue.add(ask("three").from("bob"));
+    // Those that run, or have been called off, do not wait.
+    let running = queue.take();
+    queue.add(ask("four").from("ann"));
+    assert!(matches!(queue.submit(ask("five").from("ann")), Err(SubmitError::ShareTaken)));
+    queue.end(running, "done");
+    // A full queue is full for everybody.
+    queue.add(ask("six").from("bob"));
+    assert!(matches!(queue.submit(ask("seven").from("cid")), Err(SubmitError::Full)));
+}
+
 pub(in crate::queue) fn a_key_finds_its_job(bed: &Bed) {
     let queue = bed.open();
     let first = queue.add(ask("one").with_key("k").of("ann"));

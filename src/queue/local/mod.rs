@@ -41,6 +41,8 @@ mod writer;
 pub(crate) struct Limits {
     /// Jobs that may wait.
     pub(crate) max_queued: usize,
+    /// Jobs of one sender that may wait.
+    pub(crate) per_client: usize,
     /// Attempts after which a job whose attempts the process did not survive is given up.
     pub(crate) max_attempts: u32,
     /// How long a finished job is kept.
@@ -249,9 +251,9 @@ impl Queue for LocalQueue {
                 (Body::InFile, Some(placed))
             }
         };
-        let bound = self.limits.max_queued;
+        let bounds = submit::Bounds::of(&self.limits);
         let submitted =
-            self.change(Survives::PowerCut, move |tx| submit::submit(tx, request, body, bound))??;
+            self.change(Survives::PowerCut, move |tx| submit::submit(tx, request, body, bounds))??;
         if let (Submitted::New(_), Some(placed)) = (&submitted, placed) {
             placed.keep();
         }
@@ -326,6 +328,13 @@ impl Queue for LocalQueue {
 
     fn ahead(&self, id: JobId) -> Result<Option<Ahead>, QueueError> {
         Ok(look::ahead(&self.readers.get(), id)?)
+    }
+
+    fn has_its_share(&self, sender: &str) -> Result<bool, QueueError> {
+        let bounds = submit::Bounds::of(&self.limits);
+        Ok(bounds
+            .sender
+            .map_or(Ok(false), |share| submit::has_its_share(&self.readers.get(), sender, share))?)
     }
 
     fn depth(&self) -> Depth {

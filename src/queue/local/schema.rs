@@ -10,7 +10,10 @@ use crate::queue::QueueError;
 /// The tables. Their comments are kept in the file, for whoever looks into it.
 const TABLES: &str = include_str!("schema.sql");
 /// Grows with every change of the tables. Kept as `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 1 + UPGRADES.len() as i64;
+/// What makes a store of each earlier version, 1 and so on, into one of the next.
+const UPGRADES: [&str; 1] = ["ALTER TABLE jobs ADD COLUMN sender TEXT NOT NULL DEFAULT '';
+     CREATE INDEX jobs_by_sender ON jobs (sender) WHERE state = 'queued';"];
 /// Marks the file as ringback's: "RING". Kept as `PRAGMA application_id`.
 const APPLICATION: i64 = 0x5249_4e47;
 /// How long a connection waits for another that is in its way: only a program that somebody looks
@@ -24,7 +27,8 @@ const PAGE: u32 = 4096;
 /// Statements that a connection keeps prepared: more than there are.
 const STATEMENTS: usize = 64;
 
-/// Opens the connection that writes, and makes the tables where there are none.
+/// Opens the connection that writes, and makes the tables where there are none, or are those of an
+/// earlier version.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, QueueError> {
     let conn = Connection::open(path)?;
     conn.busy_timeout(BUSY)?;
@@ -42,10 +46,15 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, QueueError> {
          PRAGMA journal_size_limit = {};",
         CHECKPOINT_PAGES * PAGE
     ))?;
-    if version(&conn)? == 0 {
+    let change = match usize::try_from(version(&conn)?) {
+        Ok(0) => TABLES.to_owned(),
+        Ok(version) => UPGRADES[version - 1..].concat(),
+        Err(_) => return Err(QueueError("its format has a negative number".into())),
+    };
+    if !change.is_empty() {
         conn.execute_batch(&format!(
             "BEGIN;
-             {TABLES}
+             {change}
              PRAGMA application_id = {APPLICATION};
              PRAGMA user_version = {VERSION};
              COMMIT;"

@@ -24,7 +24,8 @@ CREATE TABLE jobs (
     error_code      TEXT,
     error_message   TEXT,
     callback_url    TEXT,
-    fingerprint     BLOB    NOT NULL              -- SHA-256 over task, parameters, input and callback
+    fingerprint     BLOB    NOT NULL,             -- SHA-256 over task, parameters, input and callback
+    sender          TEXT    NOT NULL DEFAULT ''   -- whose share of the queue it takes: client, or else an address
 ) STRICT;
 
 -- Claiming takes the first of these; positions are counted in it. The planner would rather sort what
@@ -34,6 +35,8 @@ CREATE INDEX jobs_waiting ON jobs (ready_at) WHERE state = 'queued' AND ready_at
 -- What a repeated request is recognised by.
 CREATE INDEX jobs_unfinished ON jobs (fingerprint, client) WHERE state IN ('queued', 'running');
 CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE expires_at IS NOT NULL;
+-- How many of one sender's jobs wait.
+CREATE INDEX jobs_by_sender ON jobs (sender) WHERE state = 'queued';
 CREATE INDEX jobs_by_state ON jobs (state, id);
 
 -- Inputs too small for a file of their own, until their job has finished.

@@ -3,6 +3,7 @@
 use ring::digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::Limits;
 use super::look;
 use super::rows::{signed, to_json};
 use super::writer::Tx;
@@ -17,12 +18,28 @@ pub(super) enum Body {
     InFile,
 }
 
+/// How many jobs may wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Of all senders.
+    all: usize,
+    /// Of one; `None` where that is no bound of its own.
+    pub(super) sender: Option<usize>,
+}
+
+impl Bounds {
+    pub(super) fn of(limits: &Limits) -> Bounds {
+        let share = limits.per_client;
+        Bounds { all: limits.max_queued, sender: (share < limits.max_queued).then_some(share) }
+    }
+}
+
 /// Stores a new job, or finds the one that `request` repeats.
 pub(super) fn submit(
     tx: &mut Tx<'_>,
     request: Submission,
     body: Body,
-    bound: usize,
+    bounds: Bounds,
 ) -> rusqlite::Result<Result<Submitted, SubmitError>> {
     let parameters = to_json(&request.parameters)?;
     let fingerprint = fingerprint(&request, &parameters);
@@ -37,14 +54,35 @@ pub(super) fn submit(
         remember_key(tx.conn, &request, seq)?;
         return Ok(Ok(Submitted::Coalesced(job)));
     }
-    if tx.counts.queued >= bound {
+    if tx.counts.queued >= bounds.all {
         return Ok(Err(SubmitError::Full));
+    }
+    if let Some(share) = bounds.sender
+        && has_its_share(tx.conn, &request.sender, share)?
+    {
+        return Ok(Err(SubmitError::ShareTaken));
     }
     let seq = insert(tx.conn, &request, &parameters, &fingerprint, &body)?;
     remember_key(tx.conn, &request, seq)?;
     tx.counts.queued += 1;
     tx.announce(request.id);
     Ok(Ok(Submitted::New(new_job(request))))
+}
+
+/// Whether so many jobs of this sender wait. Looks at no more of them than that.
+pub(super) fn has_its_share(
+    conn: &Connection,
+    sender: &str,
+    share: usize,
+) -> rusqlite::Result<bool> {
+    let share = signed(share as u64);
+    let waiting: i64 = conn
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_by_sender
+                                   WHERE sender = ?1 AND state = 'queued' LIMIT ?2)",
+        )?
+        .query_row(params![sender, share], |row| row.get(0))?;
+    Ok(waiting >= share)
 }
 
 /// What makes two requests of one client the same. Each part is led by its length, so that no two lists
@@ -116,8 +154,8 @@ fn insert(
     let input = &request.input;
     conn.prepare_cached(
         "INSERT INTO jobs (id, client, task, parameters, state, created_at, input_name, input_type,
-             input_bytes, input_sha256, input_in_file, duration_s, callback_url, fingerprint)
-         VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             input_bytes, input_sha256, input_in_file, duration_s, callback_url, fingerprint, sender)
+         VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?
     .execute(params![
         request.id.to_string(),
@@ -133,6 +171,7 @@ fn insert(
         input.duration_s,
         request.callback,
         fingerprint,
+        request.sender,
     ])?;
     let seq = conn.last_insert_rowid();
     if let Body::Inline(bytes) = body {

@@ -13,8 +13,12 @@ fn open(folder: &Path, spool: Arc<Spool>, limits: Limits) -> Arc<dyn Queue> {
 
 conformance_tests!(open);
 
-const LIMITS: Limits =
-    Limits { max_queued: 1000, max_attempts: 3, keep: std::time::Duration::from_secs(24 * 3600) };
+const LIMITS: Limits = Limits {
+    max_queued: 1000,
+    per_client: usize::MAX,
+    max_attempts: 3,
+    keep: std::time::Duration::from_secs(24 * 3600),
+};
 
 /// Opens the queue in `folder`, with its own files beside it.
 fn open_here(folder: &Path) -> LocalQueue {

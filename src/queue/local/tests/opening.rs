@@ -55,6 +55,22 @@ fn what_is_no_store_is_refused() {
 }
 
 #[test]
+fn a_store_of_the_first_version_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open_here(folder.path());
+    let Submitted::New(job) = queue.submit(ask("one")).unwrap() else { panic!("a new job") };
+    drop(queue);
+    let store = rusqlite::Connection::open(folder.path().join("ringback.db")).unwrap();
+    let first = "DROP INDEX jobs_by_sender; ALTER TABLE jobs DROP COLUMN sender;
+                 PRAGMA user_version = 1";
+    store.execute_batch(first).unwrap();
+    drop(store);
+    let queue = open_here(folder.path());
+    assert_eq!(queue.get(job.id).unwrap(), Some(job));
+    assert!(matches!(queue.submit(ask("two")), Ok(Submitted::New(_))));
+}
+
+#[test]
 fn a_later_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     drop(open_here(folder.path()));
