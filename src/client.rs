@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, header};
-use ureq::{Agent, Body, SendBody};
+use ureq::{Agent, Body, RequestBuilder, SendBody};
 
+use crate::api_key::ApiKey;
 use crate::job::{JobId, State};
 
 mod error;
@@ -48,6 +49,7 @@ const MAX_REPLY: u64 = 64 * 1024 * 1024;
 pub struct Client {
     agent: Agent,
     base: String,
+    key: Option<ApiKey>,
 }
 
 impl Client {
@@ -64,7 +66,14 @@ impl Client {
             .user_agent(concat!("ringback/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        Client { agent, base: url.as_ref().trim_end_matches('/').to_owned() }
+        Client { agent, base: url.as_ref().trim_end_matches('/').to_owned(), key: None }
+    }
+
+    /// Shows this key with every request.
+    #[must_use]
+    pub fn with_key(mut self, key: ApiKey) -> Client {
+        self.key = Some(key);
+        self
     }
 
     /// The server's address, without a slash at its end.
@@ -90,7 +99,7 @@ impl Client {
     }
 
     fn post(&self, path: &str, upload: Upload) -> Result<Submitted, ClientError> {
-        let mut request = self.agent.post(self.at(path));
+        let mut request = self.with_headers(self.agent.post(self.at(path)));
         if let Some(task) = upload.task_name() {
             request = request.query("task", task);
         }
@@ -169,7 +178,8 @@ impl Client {
     /// As [`job`](Client::job).
     pub fn cancel(&self, id: JobId) -> Result<(), ClientError> {
         let path = self.at(&format!("/jobs/{id}"));
-        let reply = self.agent.delete(path).call().map_err(|e| self.broken(e))?;
+        let request = self.with_headers(self.agent.delete(path));
+        let reply = request.call().map_err(|e| self.broken(e))?;
         accepted(reply).map(drop)
     }
 
@@ -192,8 +202,17 @@ impl Client {
     }
 
     fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Response<Body>, ClientError> {
-        let request = self.agent.get(self.at(path)).query_pairs(query.iter().copied());
+        let request = self.with_headers(self.agent.get(self.at(path)));
+        let request = request.query_pairs(query.iter().copied());
         accepted(request.call().map_err(|e| self.broken(e))?)
+    }
+
+    /// What goes with every request.
+    fn with_headers<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.key {
+            Some(key) => request.header(header::AUTHORIZATION, format!("Bearer {}", key.as_str())),
+            None => request,
+        }
     }
 
     fn at(&self, path: &str) -> String {

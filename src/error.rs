@@ -21,6 +21,11 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Others reach the address, and no key protects it.
+    Unprotected {
+        /// The address.
+        addr: std::net::SocketAddr,
+    },
     /// The data folder cannot be used.
     Data {
         /// The folder.
@@ -48,6 +53,11 @@ impl fmt::Display for Error {
             Error::NoTask => f.write_str("no task is registered: call Builder::task"),
             Error::TaskTwice(name) => write!(f, "two tasks are named {name:?}"),
             Error::Listen { addr, source } => write!(f, "cannot listen on {addr}: {source}"),
+            Error::Unprotected { addr } => write!(
+                f,
+                "others reach {addr}, and no key protects it: set one (--api-key), listen on \
+                 127.0.0.1, or let everybody in (--insecure)"
+            ),
             Error::Data { folder, source } => {
                 write!(f, "cannot use the data folder {}: {source}", folder.display())
             }
@@ -65,7 +75,9 @@ impl std::error::Error for Error {
                 Some(source)
             }
             Error::Queue(error) => Some(error),
-            Error::NoTask | Error::TaskTwice(_) | Error::Prepare(_) => None,
+            Error::NoTask | Error::TaskTwice(_) | Error::Unprotected { .. } | Error::Prepare(_) => {
+                None
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+mod api_key;
 #[cfg(feature = "audio")]
 pub mod audio;
 pub mod client;
@@ -26,7 +27,8 @@ mod task;
 pub mod whisper;
 mod worker;
 
-pub use config::CallbackPolicy;
+pub use api_key::{ApiKey, BadApiKey};
+pub use config::{BadOrigin, CallbackPolicy, CorsOrigin};
 pub use error::Error;
 pub use job::{DeliveryState, Failure, JobId, NotAnId, Parameters, Sha256, State, Timestamp};
 pub use notifier::{BadSecret, parse_secret};

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::{CallbackPolicy, Config};
+use crate::api_key::ApiKey;
+use crate::config::{CallbackPolicy, Config, CorsOrigin};
 use crate::crew::Crew;
 use crate::error::Error;
 use crate::http::Http;
@@ -136,6 +137,51 @@ impl Builder {
         self
     }
 
+    /// Lets in who shows this key (`Authorization: Bearer`), and nobody else. Given again, adds
+    /// another one. Without one everybody may use the server, and it listens on loopback only.
+    pub fn api_key(mut self, key: ApiKey) -> Builder {
+        self.config.api_keys.push(key);
+        self
+    }
+
+    /// Lets everybody who reaches the server use it, though it has no key and does not listen on
+    /// loopback. Something in front of it should ask who comes.
+    pub fn insecure(mut self) -> Builder {
+        self.config.insecure = true;
+        self
+    }
+
+    /// A name, without a port, under which the server is spoken to, such as that of a proxy in front
+    /// of it. On loopback other names than this, `localhost` and addresses are refused, so that no
+    /// page can make its visitors' browsers talk to the server under its own name (DNS rebinding);
+    /// elsewhere once a name is given.
+    pub fn host(mut self, name: impl Into<String>) -> Builder {
+        self.config.hosts.push(name.into());
+        self
+    }
+
+    /// Lets the pages of a site use the server from their visitors' browsers (CORS). Default: none
+    /// but the server's own.
+    pub fn cors_origin(mut self, origin: CorsOrigin) -> Builder {
+        self.config.cors_origins.push(origin);
+        self
+    }
+
+    /// How many jobs of one client (a key, else an address) may wait; further ones get 429.
+    /// Default: half of [`max_queued`](Builder::max_queued), and all while listening on loopback.
+    /// At least 1.
+    pub fn per_client(mut self, jobs: usize) -> Builder {
+        self.config.per_client = Some(jobs.max(1));
+        self
+    }
+
+    /// How many requests a second one client may make, with five seconds' worth at once; further
+    /// ones get 429. 0 is any number. Default: 1000, and any number while listening on loopback.
+    pub fn rate(mut self, requests_per_second: u32) -> Builder {
+        self.config.rate = Some(requests_per_second);
+        self
+    }
+
     /// Signs callbacks with this key (Standard Webhooks 1.0, 24 to 64 bytes). Given again, adds an
     /// older key whose signature is sent as well, while receivers change over.
     pub fn webhook_secret(mut self, key: impl Into<Vec<u8>>) -> Builder {
@@ -168,18 +214,23 @@ impl Builder {
     /// back in it then.
     ///
     /// # Errors
-    /// When there is no task, a task has a name twice, the address is taken, or the data folder
-    /// cannot be used or is in use by another process.
+    /// When there is no task, a task has a name twice, the address is taken or can be reached by
+    /// others while no key protects it, or the data folder cannot be used or is in use by another
+    /// process.
     pub fn bind(self, addr: impl ToSocketAddrs) -> Result<Server, Error> {
         let Builder { config, tasks, prepare } = self;
         let tasks = Tasks::new(tasks)?;
         let listener = listen(addr)?;
         let addr = listener.local_addr().map_err(|error| Error::listen("its address", error))?;
+        if !addr.ip().is_loopback() && config.api_keys.is_empty() && !config.insecure {
+            return Err(Error::Unprotected { addr });
+        }
         let spool = Spool::open(&config.data.join("spool"))
             .map_err(|source| Error::Data { folder: config.data.clone(), source })?;
         let spool = Arc::new(spool);
         let limits = Limits {
             max_queued: config.max_queued,
+            per_client: config.per_client(addr),
             max_attempts: config.max_attempts,
             keep: config.keep,
         };
@@ -227,6 +278,11 @@ impl Server {
     /// Which addresses callbacks may lead to, now that the listening address is known.
     pub fn callback_policy(&self) -> CallbackPolicy {
         self.shared.callbacks
+    }
+
+    /// Whether it lets in only who shows a key.
+    pub fn asks_for_key(&self) -> bool {
+        !self.shared.config.api_keys.is_empty()
     }
 
     /// Works until SIGTERM or SIGINT, then drains. A second signal ends the process at once.

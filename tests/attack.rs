@@ -61,10 +61,10 @@ fn assert_refused(server: &impl Target, what: &str, bytes: &[u8], status: u16) {
     assert_served(server);
 }
 
-const NEXT: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+const NEXT: &str = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn post(fields: &str) -> String {
-    format!("POST /jobs HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n")
+    format!("POST /jobs HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n")
 }
 
 #[test]
@@ -173,8 +173,8 @@ fn assert_endless_is_refused(server: &TestServer, begin: &str, piece: &str, stat
 fn a_head_without_end_is_refused() {
     let server = TestServer::start(echo());
     assert_endless_is_refused(&server, "GET /", "a", 414);
-    assert_endless_is_refused(&server, "GET / HTTP/1.1\r\nHost: x\r\nX: ", "a", 431);
-    assert_endless_is_refused(&server, "GET / HTTP/1.1\r\nHost: x\r\n", "X: y\r\n", 431);
+    assert_endless_is_refused(&server, "GET / HTTP/1.1\r\nHost: localhost\r\nX: ", "a", 431);
+    assert_endless_is_refused(&server, "GET / HTTP/1.1\r\nHost: localhost\r\n", "X: y\r\n", 431);
     assert_refused(
         &server,
         "101 fields",
@@ -187,13 +187,13 @@ fn a_head_without_end_is_refused() {
 #[test]
 fn heads_that_are_none_are_refused() {
     let server = TestServer::start(echo());
-    let get = |rest: &str| format!("GET /livez HTTP/1.1\r\nHost: x\r\n{rest}\r\n");
+    let get = |rest: &str| format!("GET /livez HTTP/1.1\r\nHost: localhost\r\n{rest}\r\n");
     for (what, head, status) in [
         ("no host", "GET / HTTP/1.1\r\n\r\n".to_owned(), 400),
         ("two hosts", get("Host: y\r\n"), 400),
         ("NUL in a value", get("X: a\0b\r\n"), 400),
         ("NUL in a name", get("X\0: a\r\n"), 400),
-        ("NUL in the address", "GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), 400),
+        ("NUL in the address", "GET /\0 HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), 400),
         ("CR in a value", get("X: a\rSet: b\r\n"), 400),
         ("LF in a value", get("X: a\nSet: b\r\n"), 400),
         ("LF alone", "GET / HTTP/1.1\nHost: x\n\n".to_owned(), 400),
@@ -201,14 +201,25 @@ fn heads_that_are_none_are_refused() {
         ("a folded line", get("X: a\r\n b\r\n"), 400),
         ("not ASCII", get("X: é\r\n"), 400),
         ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 505),
-        ("HTTP/1.2.3", "GET / HTTP/1.2.3\r\nHost: x\r\n\r\n".to_owned(), 400),
+        ("HTTP/1.2.3", "GET / HTTP/1.2.3\r\nHost: localhost\r\n\r\n".to_owned(), 400),
         ("TLS", "\u{16}\u{3}\u{1}\u{2}\0\u{1}".to_owned(), 400),
     ] {
         assert_refused(&server, what, head.as_bytes(), status);
     }
-    assert_refused(&server, "not UTF-8", b"GET / HTTP/1.1\r\nHost: x\r\nX: \xff\xfe\r\n\r\n", 400);
-    assert_refused(&server, "an address not UTF-8", b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", 400);
-    let cookie = b"GET /livez HTTP/1.1\r\nHost: x\r\nCookie: \xff\r\nConnection: close\r\n\r\n";
+    assert_refused(
+        &server,
+        "not UTF-8",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: \xff\xfe\r\n\r\n",
+        400,
+    );
+    assert_refused(
+        &server,
+        "an address not UTF-8",
+        b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        400,
+    );
+    let cookie =
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nCookie: \xff\r\nConnection: close\r\n\r\n";
     let reply = told(&mut connect(&server), cookie);
     assert!(reply.starts_with("HTTP/1.1 200 "), "cookies are of no concern here: {reply}");
     assert_works(&server);
@@ -238,7 +249,9 @@ fn a_hundred_slow_heads_keep_nobody_waiting() {
     }
     assert_works(&server);
     for stream in &mut slow {
-        stream.write_all(b"TP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it is sent");
+        stream
+            .write_all(b"TP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .expect("it is sent");
     }
     for stream in &mut slow {
         assert!(told(stream, b"").starts_with("HTTP/1.1 200 "), "who is slow is served in the end");
@@ -289,7 +302,7 @@ fn stalled_uploads_keep_nobody_from_uploading() {
 fn readers_that_never_read_keep_nobody_waiting() {
     let server = TestServer::start(echo());
     let page = format!("/jobs?limit={}", "1".repeat(4000));
-    let request = format!("GET {page} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(200);
+    let request = format!("GET {page} HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(200);
     let deaf: Vec<TcpStream> = (0..50)
         .map(|_| {
             let mut stream = connect(&server);
@@ -333,7 +346,7 @@ fn connections_reset_at_any_stage_do_no_harm() {
     let server = TestServer::start(echo());
     let job = server.submit(b"x");
     let upload = post("Content-Type: audio/wav\r\nContent-Length: 200000") + &"x".repeat(150_000);
-    let wait = format!("GET {job}?wait=60 HTTP/1.1\r\nHost: x\r\n\r\n");
+    let wait = format!("GET {job}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     for message in ["", "GE", "GET / HTTP/1.1\r\nHo", NEXT, &wait, &upload] {
         for part in [message.len() / 2, message.len()] {
             for _ in 0..10 {
@@ -356,8 +369,9 @@ fn weights_that_are_not_numbers_do_no_harm() {
     let server = TestServer::start(echo());
     for value in ["a;q=nan", "a;q=inf, b;q=-1", "chunked;q=nan, trailers;q=nan, a;q=0.5", ";;;,,,"]
     {
-        let head =
-            format!("GET /livez HTTP/1.1\r\nHost: x\r\nTE: {value}\r\nConnection: close\r\n\r\n");
+        let head = format!(
+            "GET /livez HTTP/1.1\r\nHost: localhost\r\nTE: {value}\r\nConnection: close\r\n\r\n"
+        );
         let reply = told(&mut connect(&server), head.as_bytes());
         assert!(reply.starts_with("HTTP/1.1 200 "), "{value}: {reply}");
     }

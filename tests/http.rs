@@ -229,7 +229,8 @@ fn a_request_that_brings_down_its_answer_brings_down_no_thread() {
     let weights: Vec<String> = (0..60)
         .map(|n| if n % 3 == 0 { "a;q=nan".to_owned() } else { format!("a;q=0.{}", n * 7 % 10) })
         .collect();
-    let evil = format!("GET /livez HTTP/1.1\r\nHost: x\r\nTE: {}\r\n\r\n", weights.join(", "));
+    let evil =
+        format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nTE: {}\r\n\r\n", weights.join(", "));
     for _ in 0..8 {
         server.exchange(evil.as_bytes());
     }
@@ -246,7 +247,7 @@ fn a_stop_answers_those_who_wait() {
     let waiting = std::thread::spawn(move || {
         let mut stream = TcpStream::connect(asked).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let head = format!("GET {url} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let head = format!("GET {url} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).expect("it is sent");
         let mut reply = String::new();
         stream.read_to_string(&mut reply).expect("an answer");
@@ -359,7 +360,7 @@ fn stalled_downloads_keep_nobody_from_polling() {
         .map(|_| {
             let mut stream = TcpStream::connect(server.addr()).expect("a connection");
             stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-            let head = format!("GET {job}/result HTTP/1.1\r\nHost: x\r\n\r\n");
+            let head = format!("GET {job}/result HTTP/1.1\r\nHost: localhost\r\n\r\n");
             stream.write_all(head.as_bytes()).expect("it is sent");
             let mut begun = [0; 12];
             stream.read_exact(&mut begun).expect("an answer");

@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds the server to |
 //! |---|---|
+//! | `access` | keys, names, other sites' pages, rates and shares |
 //! | `attack` | what a stranger may send, while another client is served |
 //! | `callbacks` | the ring back, from the request to the receiver |
 //! | `http` | the wire contract: refusals, repeats, waits, pages |
@@ -12,6 +13,7 @@
 //! | `kill` | a process that ends in the middle: kill -9, SIGTERM, a second signal |
 //! | `restart` | what a stop leaves for the next start: queued, running, undelivered |
 
+mod access;
 mod attack;
 mod callbacks;
 #[cfg(feature = "cli")]

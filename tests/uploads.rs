@@ -93,7 +93,7 @@ fn a_cut_off_form_is_refused_wherever_it_is_cut() {
     let body = form(&[file(&[b'x'; 1200]), Part::Field("word", "y")]);
     let head = |length: usize| {
         format!(
-            "POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM_TYPE}\r\nContent-Length: {length}\r\n\r\n"
+            "POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM_TYPE}\r\nContent-Length: {length}\r\n\r\n"
         )
     };
     // The form is whole once its closing boundary is; a line end follows it.
@@ -121,7 +121,7 @@ fn a_cut_off_input_leaves_nothing_behind() {
     for (content_type, body) in [("audio/wav", &input), (FORM_TYPE, &form)] {
         for end in [1_500, 70_000, 199_999] {
             let head = format!(
-                "POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+                "POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
                 body.len()
             );
             let reply = server.exchange(&[head.as_bytes(), &body[..end]].concat());
@@ -134,7 +134,7 @@ fn a_cut_off_input_leaves_nothing_behind() {
 
 fn chunked(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
     let mut message = head.into_bytes();
     for chunk in body.chunks(100) {
@@ -146,7 +146,7 @@ fn chunked(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     message
 }
 
-const NEXT: &[u8] = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+const NEXT: &[u8] = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[test]
 fn chunks_are_taken_for_forms_alone() {
@@ -179,7 +179,7 @@ fn a_head_that_contradicts_itself_is_refused() {
         "Transfer-Encoding: chunked\r\nContent-Length: 5",
     ] {
         // Five bytes of body, or the last chunk.
-        let head = format!("POST /jobs HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n0\r\n\r\n");
+        let head = format!("POST /jobs HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n0\r\n\r\n");
         let reply = server.exchange(head.as_bytes());
         assert!(reply.starts_with("HTTP/1.1 400"), "{framing}: {reply}");
         assert!(reply.contains("bad_request"), "{framing}: {reply}");
@@ -195,8 +195,7 @@ fn a_body_that_is_too_long_is_refused_unread() {
     assert!(reply.text().contains("1000 bytes"), "{reply:?}");
     let mut stream = TcpStream::connect(server.addr()).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    let head =
-        "POST /jobs HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n";
+    let head = "POST /jobs HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n";
     stream.write_all(head.as_bytes()).expect("it is sent");
     let mut first = [0; 12];
     stream.read_exact(&mut first).expect("an answer");
@@ -218,7 +217,7 @@ fn stalled_uploads_keep_nobody_from_polling() {
     let server = TestServer::start(echo());
     let client = agent();
     let head = format!(
-        "POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM_TYPE}\r\n\
+        "POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM_TYPE}\r\n\
          Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n"
     );
     let get = |path: &str| request(client.get(server.url(path)).call());

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+mod door;
 mod failure;
 mod jobs;
 mod listen;
@@ -55,6 +56,10 @@ struct ServerArgs {
     /// The server's address.
     #[arg(long, env = "RINGBACK_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     url: String,
+
+    /// The key that the server asks for; of several in the variable the first.
+    #[arg(long, env = "RINGBACK_API_KEY", hide_env_values = true, value_name = "KEY")]
+    api_key: Option<String>,
 }
 
 impl ServerArgs {
@@ -65,7 +70,15 @@ impl ServerArgs {
                 "--url {url:?} is no address: it begins with http:// or https://"
             )));
         }
-        Ok(ringback::client::Client::new(&self.url))
+        let client = ringback::client::Client::new(&self.url);
+        match self.api_key.as_deref().and_then(|keys| keys.split_whitespace().next()) {
+            None => Ok(client),
+            // Not read by the argument parser, whose message would repeat it.
+            Some(key) => match key.parse() {
+                Ok(key) => Ok(client.with_key(key)),
+                Err(error) => Err(Failure::usage(format!("--api-key: {error}"))),
+            },
+        }
     }
 }
 

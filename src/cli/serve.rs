@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use ringback::{CallbackPolicy, Server};
 
+use super::door::DoorArgs;
 use super::units::{ByteSize, duration, listen_address};
 use super::{Failure, transcription};
 
@@ -52,6 +53,9 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "RINGBACK_ATTEMPT_TIMEOUT", default_value = "1h", value_name = "TIME",
           value_parser = duration)]
     attempt_timeout: Duration,
+
+    #[command(flatten)]
+    door: DoorArgs,
 
     /// Where callbacks may lead [default: any while listening on loopback only, else public].
     #[arg(long, env = "RINGBACK_CALLBACKS", value_enum, value_name = "WHERE")]
@@ -105,6 +109,7 @@ pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
         .keep(args.keep)
         .attempt_timeout(args.attempt_timeout)
         .drain(args.drain);
+    builder = args.door.set_up(builder)?;
     if let Some(callbacks) = args.callbacks {
         builder = builder.callbacks(callbacks.into());
     }
@@ -138,10 +143,7 @@ fn announce(args: &ServeArgs, server: &Server, workers: usize) {
         args.data.display()
     );
     eprintln!("  callbacks to {} addresses", server.callback_policy());
-    if !addr.ip().is_loopback() {
-        eprintln!(
-            "  warning: whoever reaches {addr} can use this server: no key protects it. \
-             Listen on 127.0.0.1, or put a proxy that asks for one in front"
-        );
+    if !server.asks_for_key() && !addr.ip().is_loopback() {
+        eprintln!("  warning: everybody who reaches {addr} can use this server (--insecure)");
     }
 }

@@ -39,11 +39,6 @@ impl Draft {
         }
     }
 
-    /// Which request it is of.
-    pub(crate) fn contract(&self) -> Contract {
-        self.contract
-    }
-
     /// Takes in the fields of a query; that of `/send` says nothing.
     pub(crate) fn read_query(&mut self, query: &str) -> Result<(), Problem> {
         if self.contract == Contract::Send {

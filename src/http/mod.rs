@@ -1,7 +1,8 @@
 //! HTTP in front of the queue. Clients reach the [`gate`], which takes their requests to tiny_http one
-//! by one. One acceptor takes them from there and hands each to the pool of its kind (see [`pool`]); a request that waits for its job is parked meanwhile (see
+//! by one, after [`admission`] has let them in. One acceptor takes them from there and hands each to the pool of its kind (see [`pool`]); a request that waits for its job is parked meanwhile (see
 //! [`waiting`]). Every address is in [`routes`].
 
+mod admission;
 mod draft;
 mod file_name;
 mod gate;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
+use self::admission::Admission;
 use self::gate::{Closed, Gate, Limits};
 use self::pool::Pools;
 use self::waiting::Parking;
@@ -61,13 +63,14 @@ impl Http {
         let mut crew = Crew::new();
         let (waiter, parking, ripe) = waiting::waiter(Arc::clone(&shared), finished);
         let parking = Arc::new(parking);
+        let admission = Admission::new(Arc::clone(&shared));
         crew.hire("http-waiter", move || waiter.run())?;
         let pools = Pools::hire(&mut crew, shared, Arc::clone(&parking), &ripe)?;
         crew.hire("http-acceptor", {
             let (server, stopping) = (Arc::clone(&server), Arc::clone(&stopping));
             move || accept(&server, &stopping, &pools)
         })?;
-        let gate = gate.open(listener, limits)?;
+        let gate = gate.open(listener, limits, move |knock| admission.judge(knock))?;
         Ok(Http { gate, server, stopping, parking, crew })
     }
 

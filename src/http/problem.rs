@@ -20,6 +20,12 @@ pub(crate) enum Code {
     TruncatedBody,
     /// The `Idempotency-Key` is too long or not printable.
     BadIdempotencyKey,
+    /// No key, or one that the server does not know.
+    Unauthorized,
+    /// A page on another site has sent it.
+    CrossSite,
+    /// It was meant for a server of another name.
+    HostRefused,
     /// Nothing has this address.
     NotFound,
     /// There is no such job, or no longer.
@@ -66,6 +72,10 @@ pub(crate) enum Code {
     IdempotencyKeyReused,
     /// The result does not come in this format.
     UnknownFormat,
+    /// More requests came from one client than may.
+    TooManyRequests,
+    /// As many jobs of one client wait as may.
+    ShareTaken,
     /// Something broke on this side.
     Internal,
     /// As many jobs wait as may.
@@ -88,6 +98,8 @@ impl Code {
             | Code::BadMultipart
             | Code::TruncatedBody
             | Code::BadIdempotencyKey => 400,
+            Code::Unauthorized => 401,
+            Code::CrossSite | Code::HostRefused => 403,
             Code::NotFound | Code::UnknownJob | Code::NotFinished | Code::NoResult => 404,
             Code::MethodNotAllowed => 405,
             Code::LengthRequired => 411,
@@ -108,6 +120,7 @@ impl Code {
             | Code::CallbackRefused
             | Code::IdempotencyKeyReused
             | Code::UnknownFormat => 422,
+            Code::TooManyRequests | Code::ShareTaken => 429,
             Code::Internal => 500,
             Code::QueueFull | Code::Busy | Code::DiskFull | Code::Starting | Code::Draining => 503,
         }
@@ -120,6 +133,9 @@ impl Code {
             Code::BadMultipart => "bad_multipart",
             Code::TruncatedBody => "truncated_body",
             Code::BadIdempotencyKey => "bad_idempotency_key",
+            Code::Unauthorized => "unauthorized",
+            Code::CrossSite => "cross_site",
+            Code::HostRefused => "host_refused",
             Code::NotFound => "not_found",
             Code::UnknownJob => "unknown_job",
             Code::NotFinished => "not_finished",
@@ -143,6 +159,8 @@ impl Code {
             Code::CallbackRefused => "callback_refused",
             Code::IdempotencyKeyReused => "idempotency_key_reused",
             Code::UnknownFormat => "unknown_format",
+            Code::TooManyRequests => "too_many_requests",
+            Code::ShareTaken => "share_taken",
             Code::Internal => "internal",
             Code::QueueFull => "queue_full",
             Code::Busy => "busy",

@@ -11,12 +11,14 @@ use tiny_http::{Header, Request, Response, StatusCode};
 const LONG: u64 = 64 * 1024;
 
 /// A status, headers and a body.
+#[derive(Debug)]
 pub(crate) struct Reply {
     status: u16,
     headers: Vec<Header>,
     body: Body,
 }
 
+#[derive(Debug)]
 enum Body {
     Memory(Vec<u8>),
     File { file: File, bytes: u64 },
@@ -79,7 +81,8 @@ impl Reply {
     }
 
     /// As it is on the wire of a connection that ends with it. For replies that are in memory.
-    pub(crate) fn closing_bytes(&self) -> Vec<u8> {
+    /// `fields` are further ones, with their line ends.
+    pub(crate) fn closing_bytes(&self, fields: &str) -> Vec<u8> {
         let body: &[u8] = match &self.body {
             Body::Memory(body) => body,
             Body::File { .. } => &[],
@@ -89,6 +92,7 @@ impl Reply {
         for header in &self.headers {
             head.push_str(&format!("{}: {}\r\n", header.field, header.value));
         }
+        head.push_str(fields);
         head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
         [head.as_bytes(), body].concat()
     }

@@ -2,6 +2,7 @@
 
 use tiny_http::{Method, Request};
 
+use super::draft::Contract;
 use super::problem::{Code, Problem};
 use super::reply::Reply;
 use super::waiting::Wait;
@@ -30,6 +31,28 @@ enum Route {
     Job(JobId),
     JobResult(JobId),
     JobDeliveries(JobId),
+}
+
+/// Who may ask for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access<'a> {
+    /// Whoever reaches the server: there is nothing of anybody's in it.
+    Everybody,
+    /// Who has a key, where keys are asked for.
+    Clients,
+    /// As `Clients`; it brings a job.
+    Submission { contract: Contract, query: &'a str },
+}
+
+/// What a request asks for, by its first line.
+pub(crate) fn asked<'a>(method: &str, target: &'a str) -> Access<'a> {
+    let (path, query) = path_and_query(target);
+    match (Route::of(path), method) {
+        (Ok(Route::Hello | Route::Livez | Route::Readyz), _) => Access::Everybody,
+        (Ok(Route::Send), "POST") => Access::Submission { contract: Contract::Send, query },
+        (Ok(Route::Jobs), "POST") => Access::Submission { contract: Contract::Jobs, query },
+        (Ok(_) | Err(_), _) => Access::Clients,
+    }
 }
 
 /// Does what the request asks for.

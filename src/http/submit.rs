@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tiny_http::Request;
 
+use super::admission::{CLIENT_FIELD, ClientId};
 use super::draft::{Contract, Draft};
 use super::header;
 use super::jobs;
@@ -101,18 +102,79 @@ impl Receipt {
     }
 }
 
+/// What the head of a submission says, wherever it is read.
+pub(crate) struct Announced<'a> {
+    pub(crate) content_type: Option<&'a str>,
+    pub(crate) content_encoding: Option<&'a str>,
+    pub(crate) idempotency_key: Option<&'a str>,
+}
+
+/// Looks at the head of a submission: what is wrong already, or has no room, need not be sent.
+pub(crate) fn check_announced(
+    shared: &Shared,
+    client: &ClientId,
+    contract: Contract,
+    query: &str,
+    announced: &Announced<'_>,
+) -> Result<(), Problem> {
+    let opening = Opening::read(shared, contract, query, announced)?;
+    // A request with a key may repeat one that was accepted, and then gets its reply though the
+    // queue is full.
+    match opening.idempotency_key {
+        None => check_room(shared, client),
+        Some(_) => check_phase(shared),
+    }
+}
+
+/// A submission as far as its head tells.
+struct Opening {
+    draft: Draft,
+    kind: BodyKind,
+    idempotency_key: Option<String>,
+}
+
+impl Opening {
+    fn read(
+        shared: &Shared,
+        contract: Contract,
+        query: &str,
+        announced: &Announced<'_>,
+    ) -> Result<Opening, Problem> {
+        let idempotency_key = announced.idempotency_key.map(idempotency_key).transpose()?;
+        check_encoding(announced.content_encoding)?;
+        let mut draft = Draft::new(contract);
+        draft.read_query(query)?;
+        let kind = BodyKind::of(announced.content_type)?;
+        if let BodyKind::Raw(content_type) = &kind {
+            if contract == Contract::Send {
+                return Err(Problem::new(
+                    Code::UnsupportedType,
+                    "Send a form (`multipart/form-data`) with the parts `file` and `callback`.",
+                )
+                .with("Accept-Post", "multipart/form-data"));
+            }
+            draft.check(shared, content_type.as_deref())?;
+            draft.check_complete(shared)?;
+        }
+        Ok(Opening { draft, kind, idempotency_key })
+    }
+}
+
 fn accept(
     shared: &Shared,
     request: &mut Request,
     contract: Contract,
     query: &str,
 ) -> Result<Accepted, Problem> {
-    let idempotency_key = idempotency_key(request)?;
-    check_room(shared, idempotency_key.as_deref())?;
-    let framing = Framing::of(request)?;
-    let mut draft = Draft::new(contract);
-    draft.read_query(query)?;
-    let upload = receive(shared, request, framing, &mut draft)?;
+    let client = client(request)?;
+    let announced = Announced {
+        content_type: header::find(request, "Content-Type"),
+        content_encoding: header::find(request, "Content-Encoding"),
+        idempotency_key: header::find(request, "Idempotency-Key"),
+    };
+    let Opening { mut draft, kind, idempotency_key } =
+        Opening::read(shared, contract, query, &announced)?;
+    let upload = receive(shared, request, kind, &mut draft)?;
     draft.check(shared, upload.content_type.as_deref())?;
     draft.check_complete(shared)?;
     let task = draft.task(shared)?.name.clone();
@@ -132,7 +194,8 @@ fn accept(
         body: received.body,
         callback: draft.callback,
         created_at: Timestamp::now(),
-        client: String::new(),
+        client: client.scope().to_owned(),
+        sender: client.to_string(),
         idempotency_key,
         coalesce,
     });
@@ -144,32 +207,31 @@ fn accept(
     }
 }
 
-/// Reads the body, once what the head says is right.
+/// Whose request it is, as the gate says.
+fn client(request: &Request) -> Result<ClientId, Problem> {
+    let named = header::find(request, CLIENT_FIELD).and_then(|client| client.parse().ok());
+    named.ok_or_else(|| Problem::internal("a request came past the gate"))
+}
+
+/// Reads the body.
 fn receive(
     shared: &Shared,
     request: &mut Request,
-    framing: Framing,
+    kind: BodyKind,
     draft: &mut Draft,
 ) -> Result<Upload, Problem> {
     let max = shared.config.max_body;
-    check_encoding(request)?;
-    match BodyKind::of(header::find(request, "Content-Type"))? {
+    let framing = Framing::of(request)?;
+    match kind {
         BodyKind::Form(boundary) => {
             let body = Body::of(request, framing, max)?;
             upload::receive_form(shared, body, &boundary, draft)
         }
-        BodyKind::Raw(_) if draft.contract() == Contract::Send => Err(Problem::new(
-            Code::UnsupportedType,
-            "Send a form (`multipart/form-data`) with the parts `file` and `callback`.",
-        )
-        .with("Accept-Post", "multipart/form-data")),
         BodyKind::Raw(_) if framing == Framing::Chunked => Err(Problem::new(
             Code::LengthRequired,
             "Send a `Content-Length`: without one a body that was cut off looks whole.",
         )),
         BodyKind::Raw(content_type) => {
-            draft.check(shared, content_type.as_deref())?;
-            draft.check_complete(shared)?;
             let body = Body::of(request, framing, max)?;
             upload::receive_raw(shared, body, content_type)
         }
@@ -177,8 +239,8 @@ fn receive(
 }
 
 /// An input is kept as it comes: one that is packed for the way would reach the task packed.
-fn check_encoding(request: &Request) -> Result<(), Problem> {
-    match header::find(request, "Content-Encoding") {
+fn check_encoding(encoding: Option<&str>) -> Result<(), Problem> {
+    match encoding {
         None => Ok(()),
         Some(identity) if identity.trim().eq_ignore_ascii_case("identity") => Ok(()),
         Some(_) => Err(Problem::new(
@@ -189,27 +251,50 @@ fn check_encoding(request: &Request) -> Result<(), Problem> {
     }
 }
 
-/// Refuses before the body is read when there is no use in reading it. A request with a key may repeat one
-/// that was accepted, and then gets its reply though the queue is full.
-fn check_room(shared: &Shared, key: Option<&str>) -> Result<(), Problem> {
+fn check_phase(shared: &Shared) -> Result<(), Problem> {
     if shared.phase() == Phase::Draining {
         let detail = "The server is stopping and takes no new jobs. Try again soon.";
         return Err(Problem::new(Code::Draining, detail).retry_after(5));
     }
+    Ok(())
+}
+
+/// Whether a new job would have a place.
+fn check_room(shared: &Shared, client: &ClientId) -> Result<(), Problem> {
+    check_phase(shared)?;
     let depth = shared.queue.depth();
-    if depth.queued >= depth.bound && key.is_none() { Err(queue_full(shared)) } else { Ok(()) }
+    if depth.queued >= depth.bound {
+        return Err(queue_full(shared));
+    }
+    if shared.queue.has_its_share(&client.to_string())? {
+        return Err(share_taken(shared));
+    }
+    Ok(())
 }
 
 fn queue_full(shared: &Shared) -> Problem {
     let bound = shared.queue.depth().bound;
-    let wait = Pace::retry_after(shared.pace.until_one_ends(shared.config.workers));
+    let wait = until_one_ends(shared);
     let detail = format!("{bound} jobs wait already (`--max-queued`). Try again in {wait} s.");
     Problem::new(Code::QueueFull, detail).retry_after(wait)
+}
+
+fn share_taken(shared: &Shared) -> Problem {
+    let share = shared.config.per_client(shared.addr);
+    let wait = until_one_ends(shared);
+    let detail =
+        format!("{share} jobs of yours wait already (`--per-client`). Try again in {wait} s.");
+    Problem::new(Code::ShareTaken, detail).retry_after(wait)
+}
+
+fn until_one_ends(shared: &Shared) -> u64 {
+    Pace::retry_after(shared.pace.until_one_ends(shared.config.workers))
 }
 
 fn refusal(shared: &Shared, error: SubmitError) -> Problem {
     match error {
         SubmitError::Full => queue_full(shared),
+        SubmitError::ShareTaken => share_taken(shared),
         SubmitError::KeyReused => Problem::new(
             Code::IdempotencyKeyReused,
             "This `Idempotency-Key` came before with another request. Use a new key.",
@@ -219,9 +304,8 @@ fn refusal(shared: &Shared, error: SubmitError) -> Problem {
     }
 }
 
-fn idempotency_key(request: &Request) -> Result<Option<String>, Problem> {
-    let Some(value) = header::find(request, "Idempotency-Key") else { return Ok(None) };
-    header::idempotency_key(value).map(Some).map_err(|header::BadKey| {
+fn idempotency_key(value: &str) -> Result<String, Problem> {
+    header::idempotency_key(value).map_err(|header::BadKey| {
         let detail = "An `Idempotency-Key` is 1 to 255 printable ASCII characters, best in \"\".";
         Problem::new(Code::BadIdempotencyKey, detail)
     })

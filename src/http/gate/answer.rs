@@ -70,9 +70,17 @@ impl Answer {
         Ok(Some(Answer { status, body, length, passed }))
     }
 
-    /// Puts the head for the client at the end of `out`. `minor` is the client's version.
-    pub(super) fn write_head(&self, out: &mut Vec<u8>, persistence: Persistence, minor: u8) {
+    /// Puts the head for the client at the end of `out`. `fields` are further ones, with their line
+    /// ends; `minor` is the client's version.
+    pub(super) fn write_head(
+        &self,
+        out: &mut Vec<u8>,
+        fields: &str,
+        persistence: Persistence,
+        minor: u8,
+    ) {
         out.extend_from_slice(&self.passed);
+        out.extend_from_slice(fields.as_bytes());
         match persistence {
             Persistence::Close => out.extend_from_slice(b"Connection: close\r\n"),
             Persistence::KeepAlive if minor == 0 => {
@@ -100,9 +108,10 @@ mod tests {
             (Persistence::Close, 1, "Connection: close\r\n"),
         ] {
             let mut out = Vec::new();
-            answer.write_head(&mut out, persistence, minor);
+            answer.write_head(&mut out, "A: b\r\n", persistence, minor);
             let expected = format!(
-                "HTTP/1.1 202 Accepted\r\nLocation: /jobs/1\r\nContent-Length: 5\r\n{connection}\r\n"
+                "HTTP/1.1 202 Accepted\r\nLocation: /jobs/1\r\nContent-Length: 5\r\nA: b\r\n\
+                 {connection}\r\n"
             );
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }

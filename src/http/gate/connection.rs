@@ -9,12 +9,14 @@ use std::time::Instant;
 use super::Premises;
 use super::answer::{Answer, AnswerBody, NotAnAnswer};
 use super::body::{Body, Piece};
-use super::head::{self, Framing, HEAD_MAX, Head, InnerFraming, Persistence};
+use super::head::{self, Framing, HEAD_MAX, Head, InnerFraming, Parsed, Persistence};
 use super::inbox::{Inbox, readable, retried};
 use super::inner::Inner;
 use super::rate::Rate;
 use super::roster::Guest;
+use crate::http::admission::Cors;
 use crate::http::problem::{Code, Problem};
+use crate::http::reply::Reply;
 
 /// A body is taken in up to here, in bytes, before tiny_http hears of the request: a slow client
 /// with a short body holds up nobody who works.
@@ -31,6 +33,8 @@ struct Connection<'a> {
     guest: &'a Guest,
     premises: &'a Premises,
     inbox: Inbox,
+    /// What goes with the answer to the request at hand, whatever that is.
+    cors: Cors,
 }
 
 /// Why a connection ends before its request is answered.
@@ -66,7 +70,8 @@ enum Pumped {
 /// Serves a client until its connection ends.
 pub(super) fn serve(guest: &Guest, peer: SocketAddr, premises: &Premises) {
     let client = &guest.seat.client;
-    let mut connection = Connection { client, peer, guest, premises, inbox: Inbox::new() };
+    let mut connection =
+        Connection { client, peer, guest, premises, inbox: Inbox::new(), cors: Cors::default() };
     match connection.run() {
         // A client that refuses what it is told is not told more.
         Err(Ending::Refused(problem)) => drop(connection.refuse(&problem)),
@@ -82,7 +87,10 @@ impl Connection<'_> {
         let mut is_first = true;
         while let Some(head) = self.read_head()? {
             self.guest.begin();
-            let persistence = self.exchange(&head)?;
+            let persistence = match head {
+                Parsed::Request(head) => self.exchange(&head)?,
+                Parsed::Answered(reply) => self.answer(&reply)?,
+            };
             if persistence == Persistence::Close || !self.guest.rest() {
                 self.linger()?;
                 break;
@@ -97,7 +105,8 @@ impl Connection<'_> {
     }
 
     /// The next head; `None` where the client sends no more.
-    fn read_head(&mut self) -> Result<Option<Head>, Ending> {
+    fn read_head(&mut self) -> Result<Option<Parsed>, Ending> {
+        self.cors = Cors::default();
         let mut deadline = None;
         let mut scanned = 0;
         loop {
@@ -109,7 +118,11 @@ impl Connection<'_> {
             let seen = &unread[..unread.len().min(HEAD_MAX)];
             if seen != b"\r" {
                 if let Some(end) = head::end_of_head(seen, scanned)? {
-                    let head = Head::parse(&seen[..end], self.peer)?;
+                    let head = Head::parse(&seen[..end], self.peer, |knock| {
+                        let judgement = (self.premises.judge)(knock);
+                        self.cors = judgement.cors;
+                        judgement.verdict
+                    })?;
                     self.inbox.consume(end);
                     return Ok(Some(head));
                 }
@@ -305,7 +318,7 @@ impl Connection<'_> {
             AnswerBody::Length(_) | AnswerBody::UntilEnd => Persistence::Close,
         };
         let mut out = Vec::with_capacity(ANSWER_FIRST);
-        answer.write_head(&mut out, persistence, head.minor);
+        answer.write_head(&mut out, &self.cors.fields(), persistence, head.minor);
         let mut left = match answer.body {
             AnswerBody::Length(length) => length,
             AnswerBody::UntilEnd => u64::MAX,
@@ -351,8 +364,15 @@ impl Connection<'_> {
 
     /// Tells the client why its connection ends.
     fn refuse(&mut self, problem: &Problem) -> io::Result<()> {
-        self.write(&mut Rate::new(&self.premises.limits), &problem.reply().closing_bytes())?;
+        self.answer(&problem.reply())?;
         self.linger()
+    }
+
+    /// Answers from here, as the last thing on this connection.
+    fn answer(&mut self, reply: &Reply) -> io::Result<Persistence> {
+        let bytes = reply.closing_bytes(&self.cors.fields());
+        self.write(&mut Rate::new(&self.premises.limits), &bytes)?;
+        Ok(Persistence::Close)
     }
 
     /// Ends the connection so that the client can still read what it was sent: one that is closed

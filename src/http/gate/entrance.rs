@@ -51,7 +51,7 @@ impl Entrance {
         // A client that leaves between the wait and the accept must not hold up the stop.
         listener.set_nonblocking(true)?;
         let detail = "The server has as many connections as it can have. Try again soon.";
-        let busy = Problem::new(Code::Busy, detail).retry_after(2).reply().closing_bytes();
+        let busy = Problem::new(Code::Busy, detail).retry_after(2).reply().closing_bytes("");
         Ok(Entrance {
             listener,
             stop,

@@ -7,8 +7,10 @@ use std::net::SocketAddr;
 use httparse::Header;
 use memchr::{memchr, memchr_iter};
 
+use crate::http::admission::{Admitted, CLIENT_FIELD, ClientId, Knock};
 use crate::http::header::is_token;
 use crate::http::problem::{Code, Problem, quoted};
+use crate::http::reply::Reply;
 use crate::http::upload::LENGTH_FIELD;
 
 /// The longest head, in bytes.
@@ -18,8 +20,8 @@ const FIELDS_MAX: usize = 100;
 /// What the names of the gate's own fields begin with; a client's are left out.
 const OWN_PREFIX: &str = "ringback-";
 /// Fields that are about this connection, or about the body's framing, or that nobody behind the
-/// gate reads (cookies belong to other programs on the same host).
-const NOT_PASSED: [&str; 12] = [
+/// gate reads (cookies belong to other programs on the same host, keys are looked at here).
+const NOT_PASSED: [&str; 13] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -32,6 +34,7 @@ const NOT_PASSED: [&str; 12] = [
     "upgrade",
     "expect",
     "cookie",
+    "authorization",
 ];
 
 /// How the end of a request's body is known.
@@ -65,6 +68,17 @@ pub(super) struct Head {
     pub(super) is_head: bool,
     /// The client waits to be asked for the body.
     pub(super) expects_continue: bool,
+    /// Whose it is.
+    pub(super) client: ClientId,
+}
+
+/// What comes of a head that can be read.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    /// A request to be answered behind the gate.
+    Request(Head),
+    /// It is answered by this.
+    Answered(Box<Reply>),
 }
 
 /// What tiny_http is told of the body.
@@ -113,8 +127,13 @@ pub(super) fn too_large(bytes: &[u8]) -> Problem {
 }
 
 impl Head {
-    /// Reads a head that is all here; `peer` is whom it came from.
-    pub(super) fn parse(bytes: &[u8], peer: SocketAddr) -> Result<Head, Problem> {
+    /// Reads a head that is all here; `peer` is whom it came from. `judge` is asked about one that
+    /// can be read.
+    pub(super) fn parse(
+        bytes: &[u8],
+        peer: SocketAddr,
+        judge: impl FnOnce(&Knock<'_>) -> Result<Admitted, Problem>,
+    ) -> Result<Parsed, Problem> {
         if memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n')) {
             return Err(bad("There is a CR in the head that ends no line"));
         }
@@ -135,14 +154,21 @@ impl Head {
         let fields = Fields(request.headers);
         fields.check(target, minor)?;
         let framing = fields.framing(minor)?;
-        Ok(Head {
+        let expects_continue = fields.expects_continue(minor)? && framing != Framing::Length(0);
+        let knock = Knock { peer: peer.ip(), method, target, fields: fields.0 };
+        let client = match judge(&knock)? {
+            Admitted::As(client) => client,
+            Admitted::Answered(reply) => return Ok(Parsed::Answered(reply)),
+        };
+        Ok(Parsed::Request(Head {
             framing,
             persistence: fields.persistence(minor),
             minor,
             is_head: method == "HEAD",
-            expects_continue: fields.expects_continue(minor)? && framing != Framing::Length(0),
-            passed: fields.passed(method, target, peer),
-        })
+            expects_continue,
+            passed: fields.passed(method, target, &client),
+            client,
+        }))
     }
 
     /// The head for tiny_http.
@@ -268,7 +294,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The head without its framing, as it goes on.
-    fn passed(&self, method: &str, target: &str, peer: SocketAddr) -> Vec<u8> {
+    fn passed(&self, method: &str, target: &str, client: &ClientId) -> Vec<u8> {
         let mut passed = Vec::with_capacity(512);
         for part in [method, " ", target, " HTTP/1.1\r\n"] {
             passed.extend_from_slice(part.as_bytes());
@@ -282,7 +308,7 @@ impl<'a> Fields<'a> {
                 }
             }
         }
-        write!(passed, "Ringback-Peer: {peer}\r\nConnection: close\r\n")
+        write!(passed, "{CLIENT_FIELD}: {client}\r\nConnection: close\r\n")
             .expect("invariant: writing to memory does not fail");
         passed
     }

@@ -4,7 +4,7 @@
 //!
 //! The gate accepts, and keeps accepting; has a thread for each connection, and not more of them than
 //! there are files for; reads one head at a time, within bounds of size and time; refuses what cannot
-//! be framed or is too large, before the body; and opens one connection to tiny_http for each request.
+//! be framed, is too large or is not let in, before the body; and opens one connection to tiny_http for each request.
 
 mod answer;
 mod body;
@@ -30,6 +30,7 @@ use self::entrance::Entrance;
 use self::inner::Passage;
 pub(crate) use self::limits::Limits;
 use self::roster::Roster;
+use super::admission::{Judgement, Knock};
 use crate::crew::{Crew, Never};
 
 /// What the gate's threads share.
@@ -37,7 +38,11 @@ struct Premises {
     limits: Limits,
     passage: Passage,
     roster: Arc<Roster>,
+    judge: Box<Judge>,
 }
+
+/// Says of a head whether it may come in.
+type Judge = dyn Fn(&Knock<'_>) -> Judgement + Send + Sync;
 
 /// The gate's threads. tiny_http has to be gone before this is dropped: its socket goes with it.
 pub(crate) struct Gate {
@@ -60,10 +65,16 @@ impl Closed {
         Ok((Closed { passage }, listener))
     }
 
-    /// Begins to accept from `listener`.
-    pub(crate) fn open(self, listener: TcpListener, limits: Limits) -> io::Result<Gate> {
+    /// Begins to accept from `listener`. `judge` is asked about every head that can be read.
+    pub(crate) fn open(
+        self,
+        listener: TcpListener,
+        limits: Limits,
+        judge: impl Fn(&Knock<'_>) -> Judgement + Send + Sync + 'static,
+    ) -> io::Result<Gate> {
         let roster = Arc::new(Roster::new(limits.connections));
-        let premises = Arc::new(Premises { limits, passage: self.passage, roster });
+        let premises =
+            Arc::new(Premises { limits, passage: self.passage, roster, judge: Box::new(judge) });
         let (stop, stopped) = UnixStream::pair()?;
         let (present, gone) = bounded(0);
         let entrance = Entrance::new(listener, stopped, Arc::clone(&premises), present)?;

@@ -8,11 +8,18 @@ use crossbeam_channel::{Sender, unbounded};
 use tiny_http::{Response, Server};
 
 use super::*;
+use crate::http::admission::{Admitted, ClientId, Cors};
 
 /// Longer than anything takes here.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What `/large` answers, in bytes.
 const LARGE: usize = 64 * 1024 * 1024;
+
+/// Lets every request in.
+fn everybody(knock: &Knock<'_>) -> Judgement {
+    let client = ClientId::of_address(knock.peer);
+    Judgement { cors: Cors::default(), verdict: Ok(Admitted::As(client)) }
+}
 
 struct Fixture {
     gate: Option<Gate>,
@@ -33,7 +40,7 @@ impl Fixture {
         let addr = listener.local_addr().unwrap();
         let (closed, private) = Closed::new(data.path()).unwrap();
         let server = Arc::new(Server::from_listener(private, None).unwrap());
-        let gate = Some(closed.open(listener, limits).unwrap());
+        let gate = Some(closed.open(listener, limits, everybody).unwrap());
         let (tell, bodies) = unbounded();
         let (go, goes) = unbounded::<()>();
         let thread = std::thread::spawn({

@@ -5,7 +5,12 @@ use super::*;
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4711);
 
 fn parse(head: &[u8]) -> Result<Head, u16> {
-    Head::parse(head, PEER).map_err(|problem| problem.reply().status())
+    let parsed =
+        Head::parse(head, PEER, |knock| Ok(Admitted::As(ClientId::of_address(knock.peer))));
+    match parsed.map_err(|problem| problem.reply().status())? {
+        Parsed::Request(head) => Ok(head),
+        Parsed::Answered(reply) => panic!("nobody answers here: {reply:?}"),
+    }
 }
 
 /// A POST with these further fields.
@@ -17,14 +22,14 @@ fn post(fields: &str) -> Result<Head, u16> {
 fn what_goes_on_is_written_anew() {
     let head = parse(
         b"POST /jobs?a=1 HTTP/1.1\r\nHost: h\r\nX-One:  two \r\nConnection: close, X-Gone\r\n\
-          x-gone: 1\r\nTE: trailers\r\nUpgrade: h2c\r\nExpect: 100-continue\r\nRINGBACK-Peer: 1.2.3.4:5\r\n\
-          Ringback-Length: 1\r\nCookie: \xff\r\nProxy-Authorization: x\r\nContent-Length: 5\r\n\r\n",
+          x-gone: 1\r\nTE: trailers\r\nUpgrade: h2c\r\nExpect: 100-continue\r\nRINGBACK-Client: 1.2.3.4\r\n\
+          Ringback-Length: 1\r\nCookie: \xff\r\nAuthorization: Bearer k\r\nProxy-Authorization: x\r\nContent-Length: 5\r\n\r\n",
     )
     .unwrap();
     assert_eq!((head.framing, head.persistence), (Framing::Length(5), Persistence::Close));
     assert!(head.expects_continue);
     let passed = "POST /jobs?a=1 HTTP/1.1\r\nHost: h\r\nX-One: two\r\n\
-                  Ringback-Peer: 127.0.0.1:4711\r\nConnection: close\r\n";
+                  Ringback-Client: 127.0.0.1\r\nConnection: close\r\n";
     for (framing, fields) in [
         (InnerFraming::None, ""),
         (InnerFraming::Whole(5), "Content-Length: 5\r\n"),
