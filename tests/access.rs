@@ -269,3 +269,26 @@ fn what_a_task_does_not_take_is_refused_before_the_body() {
         assert_refused(&reply, 422, "bad_callback");
     }
 }
+
+#[cfg(all(feature = "cli", feature = "whisper"))]
+#[test]
+fn no_key_is_ever_logged() {
+    use crate::support::binary::Binary;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("keys");
+    std::fs::write(&file, format!("# two\n{}\n{}\n", KEYS[0], KEYS[1])).expect("a file");
+    let file = file.to_str().expect("UTF-8");
+    let server = Binary::serve(&folder.path().join("data"), &["-vv", "--api-key-file", file]);
+    for shown in ["not-a-key-of-this-server", KEYS[0]] {
+        let get =
+            agent().get(server.url("/jobs")).header("authorization", format!("Bearer {shown}"));
+        assert_eq!(request(get.call()).status, if shown == KEYS[0] { 200 } else { 401 });
+    }
+    server.signal("TERM");
+    let (status, said) = server.wait();
+    assert_eq!(status.code(), Some(0), "{said:#?}");
+    for secret in [KEYS[0], KEYS[1], "not-a-key-of-this-server"] {
+        assert!(!said.iter().any(|line| line.contains(secret)), "{said:#?}");
+    }
+}

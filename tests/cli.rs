@@ -111,6 +111,9 @@ fn wrong_flags_end_with_2_and_say_what_would_be_right() {
         (&["serve", "--workers", "0"], "1.."),
         (&["serve", "--max-queued", "0"], "1.."),
         (&["serve", "--callbacks", "everywhere"], "lan"),
+        (&["serve", "--cors-origin", "app.example"], "https://app.example"),
+        (&["serve", "--per-client", "0"], "1.."),
+        (&["serve", "--rate", "fast"], "--rate"),
         (&["send"], "<FILE>"),
         (&["send", "x", "-p", "language"], "NAME=VALUE"),
         (&["send", "no-such-file.wav"], "no-such-file.wav"),
@@ -127,9 +130,29 @@ fn wrong_flags_end_with_2_and_say_what_would_be_right() {
 
 #[test]
 fn a_secret_is_not_repeated_when_it_is_wrong() {
-    let wrong = ["serve", "--webhook-secret", "whsec_tooshort"];
-    let ended = ringback(&wrong).with_code(2);
-    assert!(!ended.stderr().contains("tooshort"), "{}", ended.stderr());
+    for wrong in [
+        &["serve", "--webhook-secret", "whsec_tooshort"][..],
+        &["serve", "--api-key", "tooshort"],
+        &["jobs", "list", "--api-key", "tooshort"],
+    ] {
+        let ended = ringback(wrong).with_code(2);
+        assert!(!ended.stderr().contains("tooshort"), "{}", ended.stderr());
+    }
+}
+
+#[cfg(feature = "whisper")]
+#[test]
+fn a_server_that_others_reach_asks_for_a_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let model = crate::support::binary::model();
+    let (data_arg, model) = (data.to_str().expect("UTF-8"), model.to_str().expect("UTF-8"));
+    let serve = ["serve", "--listen", "0.0.0.0:0", "--data", data_arg, "--model", model];
+    let ended = ringback(&serve).with_code(2);
+    for way in ["--api-key", "127.0.0.1", "--insecure"] {
+        assert!(ended.stderr().contains(way), "{}", ended.stderr());
+    }
+    assert!(!data.exists(), "a server that does not start makes no folder");
 }
 
 #[cfg(feature = "whisper")]

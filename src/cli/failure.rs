@@ -53,7 +53,10 @@ impl From<ClientError> for Failure {
 
 impl From<ringback::Error> for Failure {
     fn from(error: ringback::Error) -> Failure {
-        Failure::failed(error.to_string())
+        match error {
+            ringback::Error::Unprotected { .. } => Failure::usage(error.to_string()),
+            _ => Failure::failed(error.to_string()),
+        }
     }
 }
 

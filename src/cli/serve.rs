@@ -99,17 +99,17 @@ impl From<Callbacks> for CallbackPolicy {
 }
 
 pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
+    let builder = args.door.set_up(Server::builder())?;
     let keys = webhook_keys(&args.webhook_secrets)?;
     let workers = args.workers.map_or_else(|| args.transcription.fitting_workers(), usize::from);
     let model = args.transcription.find_model(&args.data)?;
-    let mut builder = Server::builder()
+    let mut builder = builder
         .data(&args.data)
         .max_queued(args.max_queued as usize)
         .max_body(args.max_body.0)
         .keep(args.keep)
         .attempt_timeout(args.attempt_timeout)
         .drain(args.drain);
-    builder = args.door.set_up(builder)?;
     if let Some(callbacks) = args.callbacks {
         builder = builder.callbacks(callbacks.into());
     }
