@@ -245,6 +245,10 @@ impl Builder {
     }
 }
 
+/// Bytes that may wait on this side to be sent to one client.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 32 * 1024;
+
 fn listen(addr: impl ToSocketAddrs) -> Result<TcpListener, Error> {
     let mut addrs = addr.to_socket_addrs().map_err(|error| Error::listen("that address", error))?;
     let addr = addrs.next().ok_or_else(|| {
@@ -257,6 +261,10 @@ fn listen(addr: impl ToSocketAddrs) -> Result<TcpListener, Error> {
         socket.set_reuse_address(true)?;
         // Accepted sockets inherit it; without it a reply over 1 KB waits 40 ms for an ACK.
         socket.set_tcp_nodelay(true)?;
+        // And this: who does not read has no more than that made for it, where its own system takes
+        // nothing more. Otherwise it would be megabytes, thousands of answers to one client.
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_notsent_lowat(UNSENT)?;
         socket.bind(&addr.into())?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())

@@ -7,6 +7,7 @@
 //! cargo run --release --example load -- --scenario idle
 //! cargo run --release --example load -- --scenario backlog
 //! cargo run --release --example load -- --scenario waiting
+//! cargo run --release --example load -- --scenario slow
 //! ```
 //!
 //! | scenario | what it does |
@@ -15,6 +16,7 @@
 //! | `idle` | one job at a time, each to a server with nothing to do, `--jobs` of them |
 //! | `backlog` | `--jobs` jobs wait (default 10,000), workers work, and single jobs are polled; then the server is killed and started again |
 //! | `waiting` | polls while nobody waits, and again while `--connections` clients (default 500) sit in `?wait=30` |
+//! | `slow` | polls on 4 connections while nobody else is there, and again beside `--connections` clients (default 500) that are slow in every way |
 //!
 //! Without `--url` it starts a server of its own, in a process of its own, with a task that takes
 //! `--work` milliseconds. `--bytes` is the size of each input.
@@ -24,6 +26,7 @@ mod measure;
 mod scenarios;
 mod server;
 mod sink;
+mod slow;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         "idle" => scenarios::idle(&plan),
         "backlog" => scenarios::backlog(&plan),
         "waiting" => scenarios::waiting(&plan),
+        "slow" => slow::slow(&plan),
         other => Err(format!("no scenario is named {other:?}").into()),
     }))
 }

@@ -8,14 +8,18 @@ pub fn percentiles(mut times: Vec<Duration>) -> String {
         return "none measured".into();
     }
     times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
     format!(
         "p50 {}  p99 {}  max {}  ({} measured)",
-        milliseconds(at(0.5)),
-        milliseconds(at(0.99)),
-        milliseconds(at(1.0)),
+        milliseconds(percentile(&times, 0.5)),
+        milliseconds(percentile(&times, 0.99)),
+        milliseconds(percentile(&times, 1.0)),
         times.len()
     )
+}
+
+/// The time that this share of the sorted `times`, which are not none, is not longer than.
+pub fn percentile(times: &[Duration], share: f64) -> Duration {
+    times[((times.len() - 1) as f64 * share).round() as usize]
 }
 
 /// With three digits behind the point.
@@ -36,4 +40,13 @@ pub fn memory(pid: u32) -> String {
             .map_or("?".to_owned(), |kib| format!("{:.1} MB", kib / 1024.0))
     };
     format!("{} now, {} at the peak", field("VmRSS:"), field("VmHWM:"))
+}
+
+/// How many threads and open files a process has, where the system has `/proc`.
+pub fn counts(pid: u32) -> String {
+    let count = |what: &str| {
+        let listed = std::fs::read_dir(format!("/proc/{pid}/{what}"));
+        listed.map_or("?".to_owned(), |listed| listed.count().to_string())
+    };
+    format!(", {} threads, {} files", count("task"), count("fd"))
 }

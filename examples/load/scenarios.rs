@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
-use crate::measure::{memory, milliseconds, percentiles};
+use crate::measure::{counts, memory, milliseconds, percentiles};
 use crate::server::Started;
 use crate::sink::Sink;
 use crate::{Failed, Plan};
@@ -14,14 +14,14 @@ use crate::{Failed, Plan};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where to send to: a server of our own, or somebody else's.
-struct Target {
-    addr: SocketAddr,
+pub struct Target {
+    pub addr: SocketAddr,
     path: String,
-    own: Option<Started>,
+    pub own: Option<Started>,
 }
 
 impl Target {
-    fn new(plan: &Plan, folder: &tempfile::TempDir) -> Result<Target, Failed> {
+    pub fn new(plan: &Plan, folder: &tempfile::TempDir) -> Result<Target, Failed> {
         let Some(url) = &plan.url else {
             let own = Started::start(folder.path(), plan.work)?;
             return Ok(Target { addr: own.addr, path: "/send".into(), own: Some(own) });
@@ -31,13 +31,19 @@ impl Target {
         Ok(Target { addr: addr.parse()?, path: format!("/{path}"), own: None })
     }
 
-    fn memory(&self) -> String {
+    pub fn memory(&self) -> String {
         self.own.as_ref().map_or("not our process".into(), |own| memory(own.pid()))
+    }
+
+    /// Its memory, threads and open files.
+    pub fn state(&self) -> String {
+        let counts = self.own.as_ref().map_or(String::new(), |own| counts(own.pid()));
+        format!("{}{counts}", self.memory())
     }
 }
 
 /// An input like no other: equal ones would be taken for the same job.
-fn input(bytes: usize, number: usize) -> Vec<u8> {
+pub fn input(bytes: usize, number: usize) -> Vec<u8> {
     let mut input = vec![b'x'; bytes];
     let number = number.to_le_bytes();
     let length = number.len().min(bytes);

@@ -26,9 +26,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, bounded};
 
-use self::admission::Admission;
+use self::admission::{Admission, Knock};
 use self::gate::{Closed, Gate, Limits};
 use self::pool::Pools;
 use self::waiting::Parking;
@@ -38,6 +38,9 @@ use crate::shared::Shared;
 
 /// What the threads behind the gate get to end when the last connections were cut.
 const LAST_STEPS: Duration = Duration::from_secs(1);
+
+/// Clients that have gone and were not told of yet.
+const DEPARTURES: usize = 256;
 
 /// The threads that answer HTTP.
 pub(crate) struct Http {
@@ -61,7 +64,8 @@ impl Http {
         let server = Arc::new(server);
         let stopping = Arc::new(AtomicBool::new(false));
         let mut crew = Crew::new();
-        let (waiter, parking, ripe) = waiting::waiter(Arc::clone(&shared), finished);
+        let (departures, departed) = bounded(DEPARTURES);
+        let (waiter, parking, ripe) = waiting::waiter(Arc::clone(&shared), finished, departed);
         let parking = Arc::new(parking);
         let admission = Admission::new(Arc::clone(&shared));
         crew.hire("http-waiter", move || waiter.run())?;
@@ -70,7 +74,8 @@ impl Http {
             let (server, stopping) = (Arc::clone(&server), Arc::clone(&stopping));
             move || accept(&server, &stopping, &pools)
         })?;
-        let gate = gate.open(listener, limits, move |knock| admission.judge(knock))?;
+        let judge = move |knock: &Knock<'_>| admission.judge(knock);
+        let gate = gate.open(listener, limits, judge, departures)?;
         Ok(Http { gate, server, stopping, parking, crew })
     }
 

@@ -18,7 +18,7 @@ use crate::crew::Crew;
 use crate::shared::Shared;
 
 /// Threads for requests with a body: as many uploads are taken in, and stored in one commit, at once.
-const UPLOADERS: usize = 16;
+pub(super) const UPLOADERS: usize = 16;
 /// Requests with a body that may wait for one of them.
 const UPLOADS_WAITING: usize = 256;
 /// Threads for all other requests, and for replies whose wait is over.

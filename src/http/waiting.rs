@@ -2,6 +2,7 @@
 //! a deadline, and handed on to be answered when the job has ended, or the time.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -9,6 +10,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, never, select};
 use tiny_http::Request;
 
+use super::header;
 use super::jobs;
 use super::problem::Problem;
 use super::reply::Reply;
@@ -18,6 +20,10 @@ use crate::shared::Shared;
 
 /// The most requests that wait at once; further ones are answered as their jobs stand.
 const PARKED_MAX: usize = 4096;
+
+/// The gate's own field: the address that a request came from, which no other one has that is behind
+/// the gate.
+pub(crate) const PEER_FIELD: &str = "Ringback-Peer";
 
 /// What a request waits for, and how it is answered then.
 pub(crate) struct Wait {
@@ -109,9 +115,11 @@ pub(crate) struct Waiter {
     shared: Arc<Shared>,
     arriving: Receiver<Parked>,
     finished: Receiver<JobId>,
+    departures: Receiver<SocketAddr>,
     ripe: Sender<Parked>,
     by_deadline: BTreeMap<Ticket, Parked>,
     by_job: HashMap<JobId, Vec<Ticket>>,
+    by_peer: HashMap<SocketAddr, Ticket>,
     tickets: u64,
 }
 
@@ -119,10 +127,11 @@ pub(crate) struct Waiter {
 type Ticket = (Instant, u64);
 
 /// A waiter, the way to it, and the requests that it hands on. `finished` says which jobs have
-/// ended.
+/// ended, `departures` which clients have gone.
 pub(crate) fn waiter(
     shared: Arc<Shared>,
     finished: Receiver<JobId>,
+    departures: Receiver<SocketAddr>,
 ) -> (Waiter, Parking, Receiver<Parked>) {
     let (entrance, arriving) = bounded(PARKED_MAX);
     // Room for all of them, so that the waiter never waits for a slow client.
@@ -133,9 +142,11 @@ pub(crate) fn waiter(
         shared,
         arriving,
         finished,
+        departures,
         ripe,
         by_deadline: BTreeMap::new(),
         by_job: HashMap::new(),
+        by_peer: HashMap::new(),
         tickets: 0,
     };
     (waiter, parking, ripened)
@@ -157,6 +168,11 @@ impl Waiter {
                     // Nobody is left to finish a job; the deadlines remain.
                     Err(_) => self.finished = never(),
                 },
+                recv(self.departures) -> peer => match peer {
+                    Ok(peer) => self.forget(peer),
+                    // The gate is closed.
+                    Err(_) => self.departures = never(),
+                },
                 recv(due) -> _ => self.release_due(Instant::now()),
             }
         }
@@ -169,6 +185,9 @@ impl Waiter {
         let job = parked.wait.job;
         let ticket = (parked.wait.until, self.tickets);
         self.tickets += 1;
+        if let Some(peer) = peer(&parked.request) {
+            self.by_peer.insert(peer, ticket);
+        }
         self.by_deadline.insert(ticket, parked);
         self.by_job.entry(job).or_default().push(ticket);
         // Its end may have been announced while the request was on its way here.
@@ -181,25 +200,46 @@ impl Waiter {
 
     fn release(&mut self, job: JobId) {
         for ticket in self.by_job.remove(&job).unwrap_or_default() {
-            if let Some(parked) = self.by_deadline.remove(&ticket) {
+            if let Some(parked) = self.take(ticket) {
                 self.hand_on(parked);
             }
         }
     }
 
     fn release_due(&mut self, now: Instant) {
-        while let Some(first) = self.by_deadline.first_entry().filter(|first| first.key().0 <= now)
+        while let Some((&ticket, _)) = self.by_deadline.first_key_value()
+            && ticket.0 <= now
+            && let Some(parked) = self.take(ticket)
         {
-            let (ticket, parked) = first.remove_entry();
-            let job = parked.wait.job;
-            if let Some(tickets) = self.by_job.get_mut(&job) {
-                tickets.retain(|&other| other != ticket);
-                if tickets.is_empty() {
-                    self.by_job.remove(&job);
-                }
-            }
             self.hand_on(parked);
         }
+    }
+
+    /// Lets go of a request that nobody waits for any more. It may not have come here yet: the gate
+    /// says so again.
+    fn forget(&mut self, peer: SocketAddr) {
+        if let Some(parked) = self.by_peer.get(&peer).copied().and_then(|ticket| self.take(ticket))
+        {
+            // tiny_http answers what is dropped: that tells the gate that it is over.
+            drop(parked);
+        }
+    }
+
+    /// Takes a request off all lists.
+    fn take(&mut self, ticket: Ticket) -> Option<Parked> {
+        let parked = self.by_deadline.remove(&ticket)?;
+        if let Some(tickets) = self.by_job.get_mut(&parked.wait.job) {
+            tickets.retain(|&other| other != ticket);
+            if tickets.is_empty() {
+                self.by_job.remove(&parked.wait.job);
+            }
+        }
+        if let Some(peer) = peer(&parked.request)
+            && self.by_peer.get(&peer) == Some(&ticket)
+        {
+            self.by_peer.remove(&peer);
+        }
+        Some(parked)
     }
 
     fn hand_on(&self, parked: Parked) {
@@ -207,4 +247,9 @@ impl Waiter {
         // would tell its client so.
         drop(self.ripe.send(parked));
     }
+}
+
+/// Where a request came from.
+fn peer(request: &Request) -> Option<SocketAddr> {
+    header::find(request, PEER_FIELD)?.parse().ok()
 }

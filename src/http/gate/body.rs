@@ -66,6 +66,23 @@ impl Body {
         self.next == Next::End
     }
 
+    /// How many bytes come next that are nothing but body, to its end. They need not come through the
+    /// inbox; those that do not are to be told of.
+    pub(super) fn bare(&self) -> Option<u64> {
+        match self.next {
+            Next::Last(left) => Some(left),
+            Next::Size | Next::Chunk(_) | Next::ChunkEnd | Next::Trailer(_) | Next::End => None,
+        }
+    }
+
+    /// So many of the [`bare`](Body::bare) bytes have come.
+    pub(super) fn pass(&mut self, bytes: usize) {
+        if let Next::Last(left) = self.next {
+            let left = left.saturating_sub(bytes as u64);
+            self.next = if left == 0 { Next::End } else { Next::Last(left) };
+        }
+    }
+
     /// The next piece of what is unread.
     pub(super) fn piece(&mut self, inbox: &mut Inbox) -> Result<Piece, Problem> {
         loop {

@@ -1,30 +1,26 @@
 //! One client's connection: request after request, each read whole or piece by piece, taken to
 //! tiny_http, and its answer brought back before the next one is looked at.
 
-use std::io::{self, Write};
+mod intake;
+mod relay;
+
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
+use self::intake::Pumped;
 use super::Premises;
-use super::answer::{Answer, AnswerBody, NotAnAnswer};
-use super::body::{Body, Piece};
+use super::body::Body;
 use super::head::{self, Framing, HEAD_MAX, Head, InnerFraming, Parsed, Persistence};
-use super::inbox::{Inbox, readable, retried};
+use super::inbox::{Inbox, readable};
 use super::inner::Inner;
 use super::rate::Rate;
 use super::roster::Guest;
+use super::uploads::Place;
 use crate::http::admission::Cors;
 use crate::http::problem::{Code, Problem};
 use crate::http::reply::Reply;
-
-/// A body is taken in up to here, in bytes, before tiny_http hears of the request: a slow client
-/// with a short body holds up nobody who works.
-const TAKEN_IN: usize = 64 * 1024;
-/// What of an answer is read, and written to the client, at a time.
-const ANSWER_PIECE: usize = 32 * 1024;
-/// What is read at first: most answers are whole then.
-const ANSWER_FIRST: usize = 4 * 1024;
 
 /// A client, and what the gate knows of it.
 struct Connection<'a> {
@@ -56,15 +52,6 @@ impl From<io::Error> for Ending {
     fn from(_: io::Error) -> Ending {
         Ending::Gone
     }
-}
-
-/// How far a body was taken to tiny_http.
-enum Pumped {
-    Whole,
-    /// The client ended before.
-    CutOff,
-    /// Nobody reads it any more: there is an answer already.
-    Answered,
 }
 
 /// Serves a client until its connection ends.
@@ -151,7 +138,7 @@ impl Connection<'_> {
         let mut body = Body::new(head.framing, self.premises.limits.max_body)?;
         if head.framing == Framing::None {
             let inner = self.ask(&[&head.for_inner(InnerFraming::None)])?;
-            return self.relay(inner, Vec::new(), head, head.persistence);
+            return self.relay(inner, head, head.persistence);
         }
         let length = match head.framing {
             Framing::Length(length) => Some(length),
@@ -165,17 +152,18 @@ impl Connection<'_> {
         if body.is_whole() {
             let framing = InnerFraming::Whole(taken.len());
             let inner = self.ask(&[&head.for_inner(framing), &taken])?;
-            return self.relay(inner, Vec::new(), head, head.persistence);
+            return self.relay(inner, head, head.persistence);
         }
+        let mut place = self.await_turn(head.client.clone())?;
         let mut inner = self.ask(&[&head.for_inner(InnerFraming::Pieces(length))])?;
         let pumped = match inner.send_chunk(&taken) {
             Ok(()) => {
                 drop(taken);
-                self.pump(&mut inner, &mut body, &mut rate)
+                self.pump(&mut inner, &mut body, &mut rate, &mut place)
             }
             Err(_) => Ok(Pumped::Answered),
         };
-        self.finish(inner, pumped, head)
+        self.finish(inner, pumped, place, head)
     }
 
     /// Answers a request whose client sends the body when it is asked to: tiny_http says when, or
@@ -186,33 +174,42 @@ impl Connection<'_> {
         mut body: Body,
         length: Option<u64>,
     ) -> Result<Persistence, Ending> {
+        let mut place = self.await_turn(head.client.clone())?;
         let mut inner = self.ask(&[&head.for_inner(InnerFraming::OnDemand(length))])?;
         let mut received = Vec::new();
-        let answer = receive_head(&mut inner, &mut received, head.is_head)?;
+        let answer = match self.receive_head(&mut inner, &mut received, head.is_head) {
+            Ok(answer) => answer,
+            Err(ending) => return self.finish(inner, Err(ending), place, head),
+        };
         if answer.status != 100 {
-            return self.relay(inner, received, head, Persistence::Close);
+            return self.pass_on(inner, &answer, &received, head, Persistence::Close);
         }
         let mut rate = Rate::new(&self.premises.limits);
         let asked = self.write(&mut rate, b"HTTP/1.1 100 Continue\r\n\r\n");
         let pumped = match asked {
-            Ok(()) => self.pump(&mut inner, &mut body, &mut rate),
+            Ok(()) => self.pump(&mut inner, &mut body, &mut rate, &mut place),
             Err(error) => Err(error.into()),
         };
-        self.finish(inner, pumped, head)
+        self.finish(inner, pumped, place, head)
     }
 
-    /// Brings the answer to a request whose body was taken to tiny_http as far as it went.
+    /// Brings the answer to a request whose body was taken to tiny_http as far as it went. Its place
+    /// is free once nobody waits for more of it.
     fn finish(
         &mut self,
         mut inner: Inner,
         pumped: Result<Pumped, Ending>,
+        place: Place,
         head: &Head,
     ) -> Result<Persistence, Ending> {
         match pumped {
-            Ok(Pumped::Whole) => self.relay(inner, Vec::new(), head, head.persistence),
+            Ok(Pumped::Whole) => {
+                drop(place);
+                self.relay(inner, head, head.persistence)
+            }
             Ok(Pumped::CutOff | Pumped::Answered) => {
                 inner.end_body();
-                self.relay(inner, Vec::new(), head, Persistence::Close)
+                self.relay(inner, head, Persistence::Close)
             }
             Err(ending) => {
                 inner.abandon();
@@ -234,134 +231,6 @@ impl Connection<'_> {
         }
     }
 
-    /// The beginning of a body, or all of a short one.
-    fn take_in(
-        &mut self,
-        body: &mut Body,
-        rate: &mut Rate,
-        length: Option<u64>,
-    ) -> Result<Vec<u8>, Ending> {
-        let expected = length.map_or(TAKEN_IN, |length| length.min(TAKEN_IN as u64) as usize);
-        let mut taken = Vec::with_capacity(if length.is_some() { expected } else { 0 });
-        while taken.len() < TAKEN_IN {
-            match body.piece(&mut self.inbox)? {
-                Piece::Bytes(bytes) => {
-                    taken.extend_from_slice(&self.inbox.unread()[..bytes]);
-                    self.inbox.consume(bytes);
-                }
-                Piece::End => break,
-                Piece::Missing => {
-                    self.inbox.widen(expected);
-                    let patience = rate.patience().ok_or_else(too_slow)?;
-                    let began = Instant::now();
-                    let filled = self.inbox.fill_by(self.client, began + patience);
-                    let filled = filled.map_err(|error| slow_body(&error))?;
-                    if filled == 0 {
-                        return Err(truncated(taken.len()).into());
-                    }
-                    rate.record(began.elapsed(), filled);
-                }
-            }
-        }
-        Ok(taken)
-    }
-
-    /// Takes a body to tiny_http piece by piece, while somebody there reads it.
-    fn pump(
-        &mut self,
-        inner: &mut Inner,
-        body: &mut Body,
-        rate: &mut Rate,
-    ) -> Result<Pumped, Ending> {
-        self.inbox.widen(TAKEN_IN);
-        loop {
-            match body.piece(&mut self.inbox)? {
-                Piece::Bytes(bytes) => {
-                    if inner.send_chunk(&self.inbox.unread()[..bytes]).is_err() {
-                        return Ok(Pumped::Answered);
-                    }
-                    self.inbox.consume(bytes);
-                }
-                Piece::End => {
-                    // That it was answered before its end does no harm: the client has sent it.
-                    let _ = inner.send(&[b"0\r\n\r\n"]);
-                    return Ok(Pumped::Whole);
-                }
-                Piece::Missing => {
-                    let patience = rate.patience().ok_or_else(too_slow)?;
-                    let began = Instant::now();
-                    match readable([inner.stream.as_fd(), self.client.as_fd()], patience)? {
-                        [true, _] => return Ok(Pumped::Answered),
-                        [false, false] => return Err(too_slow().into()),
-                        [false, true] => {}
-                    }
-                    match self.inbox.fill(self.client)? {
-                        0 => return Ok(Pumped::CutOff),
-                        filled => rate.record(began.elapsed(), filled),
-                    }
-                }
-            }
-        }
-    }
-
-    /// Brings the client its answer, of which `received` has come already.
-    fn relay(
-        &mut self,
-        mut inner: Inner,
-        mut received: Vec<u8>,
-        head: &Head,
-        persistence: Persistence,
-    ) -> Result<Persistence, Ending> {
-        let answer = receive_head(&mut inner, &mut received, head.is_head)?;
-        let persistence = match answer.body {
-            AnswerBody::Length(_) if !self.guest.is_last() => persistence,
-            AnswerBody::Length(_) | AnswerBody::UntilEnd => Persistence::Close,
-        };
-        let mut out = Vec::with_capacity(ANSWER_FIRST);
-        answer.write_head(&mut out, &self.cors.fields(), persistence, head.minor);
-        let mut left = match answer.body {
-            AnswerBody::Length(length) => length,
-            AnswerBody::UntilEnd => u64::MAX,
-        };
-        let begun = &received[answer.length..];
-        let begun = &begun[..begun.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
-        out.extend_from_slice(begun);
-        left -= begun.len() as u64;
-        let mut rate = Rate::new(&self.premises.limits);
-        while left > 0 {
-            if out.len() >= ANSWER_PIECE {
-                self.write(&mut rate, &out)?;
-                out.clear();
-            }
-            let most = left.min(ANSWER_PIECE as u64) as usize;
-            match inner.receive(&mut out, most)? {
-                0 if answer.body == AnswerBody::UntilEnd => break,
-                0 => return Err(Ending::Gone),
-                read => left -= read as u64,
-            }
-        }
-        self.write(&mut rate, &out)?;
-        Ok(persistence)
-    }
-
-    /// Writes to the client, at no less than the least speed.
-    fn write(&self, rate: &mut Rate, bytes: &[u8]) -> io::Result<()> {
-        let mut left = bytes;
-        while !left.is_empty() {
-            rate.patience().ok_or(io::ErrorKind::TimedOut)?;
-            let began = Instant::now();
-            // The socket's own timeout ends a wait for a client that reads nothing at all.
-            match retried(|| (&mut &*self.client).write(left))? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                written => {
-                    rate.record(began.elapsed(), written);
-                    left = &left[written..];
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Tells the client why its connection ends.
     fn refuse(&mut self, problem: &Problem) -> io::Result<()> {
         self.answer(&problem.reply())?;
@@ -381,7 +250,7 @@ impl Connection<'_> {
         self.client.shutdown(Shutdown::Write)?;
         let limits = &self.premises.limits;
         let deadline = Instant::now() + limits.linger;
-        self.inbox.widen(TAKEN_IN);
+        self.inbox.widen(intake::TAKEN_IN);
         loop {
             let patience = deadline.saturating_duration_since(Instant::now()).min(limits.quiet);
             self.inbox.consume(self.inbox.unread().len());
@@ -394,26 +263,6 @@ impl Connection<'_> {
     }
 }
 
-/// Waits for the head of tiny_http's answer. What came with it is in `received`, too.
-fn receive_head(
-    inner: &mut Inner,
-    received: &mut Vec<u8>,
-    bodiless: bool,
-) -> Result<Answer, Ending> {
-    loop {
-        match Answer::parse(received, bodiless) {
-            Ok(Some(answer)) => return Ok(answer),
-            Ok(None) => {}
-            Err(NotAnAnswer) => return Err(Problem::internal("no answer that can be read").into()),
-        }
-        match inner.receive(received, ANSWER_FIRST) {
-            Ok(0) => return Err(Problem::internal("tiny_http gave no answer").into()),
-            Ok(_) => {}
-            Err(error) => return Err(Problem::internal(error).into()),
-        }
-    }
-}
-
 fn slow_head(error: &io::Error) -> Ending {
     match error.kind() {
         io::ErrorKind::TimedOut => {
@@ -421,20 +270,4 @@ fn slow_head(error: &io::Error) -> Ending {
         }
         _ => Ending::Gone,
     }
-}
-
-fn slow_body(error: &io::Error) -> Ending {
-    match error.kind() {
-        io::ErrorKind::TimedOut => too_slow().into(),
-        _ => Ending::Gone,
-    }
-}
-
-fn too_slow() -> Problem {
-    Problem::new(Code::Timeout, "The body comes too slowly, or not at all. Send it again.")
-}
-
-fn truncated(bytes: usize) -> Problem {
-    let detail = format!("The body ended after {bytes} bytes. Send it again.");
-    Problem::new(Code::TruncatedBody, detail)
 }

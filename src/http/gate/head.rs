@@ -12,6 +12,7 @@ use crate::http::header::is_token;
 use crate::http::problem::{Code, Problem, quoted};
 use crate::http::reply::Reply;
 use crate::http::upload::LENGTH_FIELD;
+use crate::http::waiting::PEER_FIELD;
 
 /// The longest head, in bytes.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
@@ -166,7 +167,7 @@ impl Head {
             minor,
             is_head: method == "HEAD",
             expects_continue,
-            passed: fields.passed(method, target, &client),
+            passed: fields.passed(method, target, peer, &client),
             client,
         }))
     }
@@ -294,7 +295,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The head without its framing, as it goes on.
-    fn passed(&self, method: &str, target: &str, client: &ClientId) -> Vec<u8> {
+    fn passed(&self, method: &str, target: &str, peer: SocketAddr, client: &ClientId) -> Vec<u8> {
         let mut passed = Vec::with_capacity(512);
         for part in [method, " ", target, " HTTP/1.1\r\n"] {
             passed.extend_from_slice(part.as_bytes());
@@ -308,7 +309,7 @@ impl<'a> Fields<'a> {
                 }
             }
         }
-        write!(passed, "{CLIENT_FIELD}: {client}\r\nConnection: close\r\n")
+        write!(passed, "{PEER_FIELD}: {peer}\r\n{CLIENT_FIELD}: {client}\r\nConnection: close\r\n")
             .expect("invariant: writing to memory does not fail");
         passed
     }

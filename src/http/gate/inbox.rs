@@ -104,6 +104,15 @@ pub(super) fn readable<const N: usize>(
     }
 }
 
+/// Reads onto the end of `out`, at most `most` bytes. Returns 0 at the end.
+pub(super) fn read_onto(from: &mut impl Read, out: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    let before = out.len();
+    out.resize(before + most, 0);
+    let read = retried(|| from.read(&mut out[before..]));
+    out.truncate(before + *read.as_ref().unwrap_or(&0));
+    read
+}
+
 /// Calls again while a signal interrupts.
 pub(super) fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {

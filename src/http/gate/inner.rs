@@ -2,13 +2,13 @@
 //! connection through it for each request.
 
 use std::fs::{self, DirBuilder};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use super::inbox::retried;
+use super::inbox::{read_onto, retried};
 
 /// The folder of the socket, in the data folder.
 const FOLDER: &str = "gate";
@@ -97,11 +97,7 @@ impl Inner {
     /// Reads more of the answer onto the end of `answer`, at most `most` bytes. Returns 0 at its
     /// end.
     pub(super) fn receive(&mut self, answer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
-        let before = answer.len();
-        answer.resize(before + most, 0);
-        let read = retried(|| self.stream.read(&mut answer[before..]));
-        answer.truncate(before + *read.as_ref().unwrap_or(&0));
-        match read {
+        match read_onto(&mut self.stream, answer, most) {
             // tiny_http had not read all of the request when it closed; the answer has come before.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(0),
             read => read,
@@ -125,6 +121,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

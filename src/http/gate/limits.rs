@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::turns::Bounds;
+use crate::http::pool::UPLOADERS;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The most connections at once, however many files may be open.
@@ -28,8 +31,17 @@ pub(crate) struct Limits {
     pub(crate) grace: Duration,
     /// The least speed of a body, in either direction.
     pub(crate) bytes_per_second: u64,
+    /// The least speed of an upload that others wait for, over `brisk_time`.
+    pub(crate) brisk_bytes_per_second: u64,
+    pub(crate) brisk_time: Duration,
+    /// Long uploads behind the gate, and in front of it.
+    pub(crate) uploads: Bounds,
+    /// How long an upload may wait for its turn.
+    pub(crate) turn: Duration,
     /// The longest that the client may do nothing in a body, however fast it was before.
     pub(crate) stall: Duration,
+    /// How long a client that has ended its side is still thought to read: some do, most have gone.
+    pub(crate) half_closed: Duration,
     /// How long a refused client that goes on sending is listened to in all, so that it can come to
     /// reading why.
     pub(crate) linger: Duration,
@@ -48,7 +60,14 @@ impl Limits {
             idle: Duration::from_secs(60),
             grace: Duration::from_secs(10),
             bytes_per_second: 1024,
+            brisk_bytes_per_second: 64 * 1024,
+            brisk_time: Duration::from_secs(10),
+            // What is left of the threads is for bodies that are all here: they hold one only for
+            // as long as the work takes.
+            uploads: Bounds { places: UPLOADERS * 3 / 4, share: UPLOADERS / 2, waiting: 64 },
+            turn: Duration::from_secs(30),
             stall: Duration::from_secs(30),
+            half_closed: Duration::from_secs(5),
             linger: Duration::from_secs(5),
             quiet: Duration::from_secs(1),
         }

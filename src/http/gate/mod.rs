@@ -16,20 +16,24 @@ mod inner;
 mod limits;
 mod rate;
 mod roster;
+mod turns;
+mod uploads;
+mod vigil;
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use self::entrance::Entrance;
 use self::inner::Passage;
 pub(crate) use self::limits::Limits;
 use self::roster::Roster;
+use self::uploads::Uploads;
 use super::admission::{Judgement, Knock};
 use crate::crew::{Crew, Never};
 
@@ -38,6 +42,8 @@ struct Premises {
     limits: Limits,
     passage: Passage,
     roster: Arc<Roster>,
+    uploads: Arc<Uploads>,
+    departures: Sender<SocketAddr>,
     judge: Box<Judge>,
 }
 
@@ -66,15 +72,23 @@ impl Closed {
     }
 
     /// Begins to accept from `listener`. `judge` is asked about every head that can be read.
+    /// `departures` brings the addresses of clients that have gone while their request was behind the
+    /// gate; again and again, until it is there no more.
     pub(crate) fn open(
         self,
         listener: TcpListener,
         limits: Limits,
         judge: impl Fn(&Knock<'_>) -> Judgement + Send + Sync + 'static,
+        departures: Sender<SocketAddr>,
     ) -> io::Result<Gate> {
-        let roster = Arc::new(Roster::new(limits.connections));
-        let premises =
-            Arc::new(Premises { limits, passage: self.passage, roster, judge: Box::new(judge) });
+        let premises = Arc::new(Premises {
+            passage: self.passage,
+            roster: Arc::new(Roster::new(limits.connections)),
+            uploads: Arc::new(Uploads::new(limits.uploads)),
+            departures,
+            judge: Box::new(judge),
+            limits,
+        });
         let (stop, stopped) = UnixStream::pair()?;
         let (present, gone) = bounded(0);
         let entrance = Entrance::new(listener, stopped, Arc::clone(&premises), present)?;

@@ -19,6 +19,15 @@ impl Rate {
         Rate { credit: limits.grace, most: limits.stall, bytes_per_second: limits.bytes_per_second }
     }
 
+    /// What is asked of an upload that others wait for.
+    pub(super) fn brisk(limits: &Limits) -> Rate {
+        Rate {
+            credit: limits.brisk_time,
+            most: limits.brisk_time,
+            bytes_per_second: limits.brisk_bytes_per_second,
+        }
+    }
+
     /// How much longer the client may be waited for; `None` when it is too slow.
     pub(super) fn patience(&self) -> Option<Duration> {
         Some(self.credit).filter(|left| !left.is_zero())

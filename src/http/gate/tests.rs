@@ -1,11 +1,11 @@
 //! The gate with small bounds, in front of a tiny_http that does as the address says.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::{Sender, unbounded};
-use tiny_http::{Response, Server};
+use crossbeam_channel::unbounded;
+use tiny_http::{Request, Response, Server};
 
 use super::*;
 use crate::http::admission::{Admitted, ClientId, Cors};
@@ -28,9 +28,33 @@ struct Fixture {
     thread: Option<JoinHandle<()>>,
     /// How many bytes of each body were read.
     bodies: Receiver<usize>,
+    /// Who has gone.
+    departed: Receiver<SocketAddr>,
     /// Each of these lets a request for `/wait` go on.
     go: Sender<()>,
     _data: tempfile::TempDir,
+}
+
+fn answer(mut request: Request, tell: &Sender<usize>, goes: &Receiver<()>) {
+    let path = request.url().to_owned();
+    // Whether it reached its client is what the tests are about.
+    let _ = match path.as_str() {
+        "/large" => {
+            let response = Response::from_data(vec![7; LARGE]);
+            request.respond(response.with_chunked_threshold(usize::MAX))
+        }
+        "/wait" => {
+            let _ = goes.recv();
+            request.respond(Response::from_string("waited"))
+        }
+        "/refuse" => request.respond(Response::empty(422)),
+        _ => {
+            let mut body = Vec::new();
+            let read = request.as_reader().read_to_end(&mut body);
+            tell.send(read.map_or(body.len(), |_| body.len())).unwrap();
+            request.respond(Response::from_string("read"))
+        }
+    };
 }
 
 impl Fixture {
@@ -40,37 +64,31 @@ impl Fixture {
         let addr = listener.local_addr().unwrap();
         let (closed, private) = Closed::new(data.path()).unwrap();
         let server = Arc::new(Server::from_listener(private, None).unwrap());
-        let gate = Some(closed.open(listener, limits, everybody).unwrap());
+        let (departures, departed) = bounded(64);
+        let gate = Some(closed.open(listener, limits, everybody, departures).unwrap());
         let (tell, bodies) = unbounded();
-        let (go, goes) = unbounded::<()>();
+        let (go, goes) = unbounded();
         let thread = std::thread::spawn({
             let server = Arc::clone(&server);
             move || {
-                while let Ok(mut request) = server.recv() {
-                    let path = request.url().to_owned();
-                    match path.as_str() {
-                        "/large" => {
-                            let response = Response::from_data(vec![7; LARGE]);
-                            let _ = request.respond(response.with_chunked_threshold(usize::MAX));
-                        }
-                        "/wait" => {
-                            let _ = goes.recv();
-                            let _ = request.respond(Response::from_string("waited"));
-                        }
-                        "/refuse" => {
-                            let _ = request.respond(Response::empty(422));
-                        }
-                        _ => {
-                            let mut body = Vec::new();
-                            let read = request.as_reader().read_to_end(&mut body);
-                            tell.send(read.map_or(body.len(), |_| body.len())).unwrap();
-                            let _ = request.respond(Response::from_string("read"));
-                        }
+                std::thread::scope(|scope| {
+                    while let Ok(request) = server.recv() {
+                        let (tell, goes) = (tell.clone(), goes.clone());
+                        scope.spawn(move || answer(request, &tell, &goes));
                     }
-                }
+                });
             }
         });
-        Fixture { gate, addr, server: Some(server), thread: Some(thread), bodies, go, _data: data }
+        Fixture {
+            gate,
+            addr,
+            server: Some(server),
+            thread: Some(thread),
+            bodies,
+            departed,
+            go,
+            _data: data,
+        }
     }
 
     fn connect(&self) -> TcpStream {
@@ -88,13 +106,26 @@ impl Fixture {
         reply
     }
 
+    fn premises(&self) -> &Premises {
+        &self.gate.as_ref().unwrap().premises
+    }
+
+    /// Uploads behind the gate, and those that wait.
+    fn wait_for_uploads(&self, placed: usize, waiting: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.premises().uploads.counts() != (placed, waiting) {
+            assert!(Instant::now() < deadline, "{:?}", self.premises().uploads.counts());
+            std::thread::yield_now();
+        }
+    }
+
     fn open(&self) -> usize {
-        self.gate.as_ref().unwrap().premises.roster.len()
+        self.premises().roster.len()
     }
 
     fn wait_until_busy(&self, connections: usize) {
         let deadline = Instant::now() + PATIENCE;
-        while self.gate.as_ref().unwrap().premises.roster.busy() != connections {
+        while self.premises().roster.busy() != connections {
             assert!(Instant::now() < deadline, "not so many are busy");
             std::thread::yield_now();
         }
@@ -125,6 +156,7 @@ fn limits() -> Limits {
         idle: Duration::from_millis(300),
         grace: Duration::from_millis(300),
         stall: Duration::from_millis(300),
+        half_closed: Duration::from_millis(300),
         quiet: Duration::from_millis(300),
         ..Limits::new(1024 * 1024)
     }
@@ -280,3 +312,6 @@ fn a_stop_does_not_wait_beyond_its_deadline() {
     assert!(gate.gate.take().unwrap().stop(began).all_gone);
     assert!(began.elapsed() < Duration::from_secs(5));
 }
+
+/// What is about turns and departures.
+mod turns;

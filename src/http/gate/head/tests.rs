@@ -29,7 +29,7 @@ fn what_goes_on_is_written_anew() {
     assert_eq!((head.framing, head.persistence), (Framing::Length(5), Persistence::Close));
     assert!(head.expects_continue);
     let passed = "POST /jobs?a=1 HTTP/1.1\r\nHost: h\r\nX-One: two\r\n\
-                  Ringback-Client: 127.0.0.1\r\nConnection: close\r\n";
+                  Ringback-Peer: 127.0.0.1:4711\r\nRingback-Client: 127.0.0.1\r\nConnection: close\r\n";
     for (framing, fields) in [
         (InnerFraming::None, ""),
         (InnerFraming::Whole(5), "Content-Length: 5\r\n"),
