@@ -21,6 +21,7 @@ mod pace;
 mod queue;
 mod server;
 mod shared;
+mod signals;
 mod spool;
 mod task;
 #[cfg(feature = "whisper")]

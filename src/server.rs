@@ -4,10 +4,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::api_key::ApiKey;
@@ -20,6 +18,7 @@ use crate::notifier::Notifier;
 use crate::queue::Queue;
 use crate::queue::local::{Limits, LocalQueue};
 use crate::shared::{Bells, Ears, Phase, Shared};
+use crate::signals::Signals;
 use crate::spool::Spool;
 use crate::task::{Attempt, Output, Task, TaskError, TaskOptions, Tasks};
 use crate::worker;
@@ -293,7 +292,8 @@ impl Server {
         !self.shared.config.api_keys.is_empty()
     }
 
-    /// Works until SIGTERM or SIGINT, then drains. A second signal ends the process at once.
+    /// Works until SIGTERM or SIGINT (elsewhere than on Unix: until Ctrl-C), then drains. A second
+    /// signal ends the process at once.
     ///
     /// # Errors
     /// As [`start`](Server::start), and when signals cannot be listened for.
@@ -307,14 +307,12 @@ impl Server {
     /// # Errors
     /// As [`run`](Server::run).
     pub fn run_announced(self, announce: impl FnOnce(&Server)) -> Result<(), Error> {
-        let asked = Arc::new(AtomicBool::new(false));
-        let mut signals = signals(&asked).map_err(Error::Threads)?;
+        let signals = Signals::listen().map_err(Error::Threads)?;
         announce(&self);
         let running = self.start()?;
-        let signal = signals.forever().next();
+        let signal = signals.wait();
         log::info!(
-            "{}: draining, for at most {:?}; again to leave at once",
-            if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" },
+            "{signal}: draining, for at most {:?}; again to leave at once",
             running.shared.config.drain
         );
         running.stop();
@@ -350,15 +348,6 @@ impl Server {
         running.shared.enter(Phase::Ready);
         Ok(running)
     }
-}
-
-/// Listens for the signals that stop; the second one exits inside the signal's own handler.
-fn signals(asked: &Arc<AtomicBool>) -> io::Result<signal_hook::iterator::Signals> {
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(asked))?;
-        signal_hook::flag::register(signal, Arc::clone(asked))?;
-    }
-    signal_hook::iterator::Signals::new([SIGTERM, SIGINT])
 }
 
 /// A server at work. [`stop`](Running::stop) drains it; dropping it leaves its threads running.

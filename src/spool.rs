@@ -3,7 +3,7 @@
 //! is found and deleted at the next start.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -270,20 +270,21 @@ fn renamed(from: &Path, to: &Path) -> io::Result<bool> {
 
 /// Brings a file's content to stable storage. Returns its length in bytes.
 fn sync_file(path: &Path) -> io::Result<u64> {
-    let file = File::open(path)?;
+    // Elsewhere than on Unix only who may write may sync.
+    let file = OpenOptions::new().read(true).write(cfg!(not(unix))).open(path)?;
     file.sync_data()?;
     Ok(file.metadata()?.len())
 }
 
 /// Brings a folder's names to stable storage.
 #[cfg(unix)]
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
 /// Elsewhere a folder cannot be opened, and renames are journaled by the file system.
 #[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use self::admission::{Admission, Knock};
-use self::gate::{Closed, Gate, Limits};
+use self::gate::{Closed, Gate, Limits, PrivateSocket, Secret, turn_away};
 use self::pool::Pools;
 use self::waiting::Parking;
 use crate::crew::Crew;
@@ -59,7 +59,7 @@ impl Http {
         finished: Receiver<JobId>,
     ) -> io::Result<Http> {
         let limits = Limits::new(shared.config.max_body);
-        let (gate, private) = Closed::new(&shared.config.data)?;
+        let (gate, PrivateSocket { listener: private, secret }) = Closed::new(&shared.config.data)?;
         let server = tiny_http::Server::from_listener(private, None).map_err(io::Error::other)?;
         let server = Arc::new(server);
         let stopping = Arc::new(AtomicBool::new(false));
@@ -72,7 +72,7 @@ impl Http {
         let pools = Pools::hire(&mut crew, shared, Arc::clone(&parking), &ripe)?;
         crew.hire("http-acceptor", {
             let (server, stopping) = (Arc::clone(&server), Arc::clone(&stopping));
-            move || accept(&server, &stopping, &pools)
+            move || accept(&server, &secret, &stopping, &pools)
         })?;
         let judge = move |knock: &Knock<'_>| admission.judge(knock);
         let gate = gate.open(listener, limits, judge, departures)?;
@@ -95,10 +95,14 @@ impl Http {
     }
 }
 
-fn accept(server: &tiny_http::Server, stopping: &AtomicBool, pools: &Pools) {
+fn accept(server: &tiny_http::Server, secret: &Secret, stopping: &AtomicBool, pools: &Pools) {
+    let take = |request| match secret.is_told_by(&request) {
+        true => pools.take(request),
+        false => turn_away(request),
+    };
     while !stopping.load(Ordering::Acquire) {
         match server.recv() {
-            Ok(request) => pools.take(request),
+            Ok(request) => take(request),
             // The call of `unblock`.
             Err(_) if stopping.load(Ordering::Acquire) => {}
             Err(error) => log::error!("no connections are accepted any more: {error}"),
@@ -106,6 +110,6 @@ fn accept(server: &tiny_http::Server, stopping: &AtomicBool, pools: &Pools) {
     }
     // What came in meanwhile is answered, too.
     while let Ok(Some(request)) = server.try_recv() {
-        pools.take(request);
+        take(request);
     }
 }

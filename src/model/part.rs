@@ -4,11 +4,13 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use same_file::Handle;
 
 use super::digest;
 use super::error::ModelError;
+use crate::spool::sync_folder;
 
 /// A file that is not whole yet. Dropping it leaves it where it is, unlocked.
 #[derive(Debug)]
@@ -65,9 +67,7 @@ impl Part {
         fs::rename(&self.path, &self.target).map_err(ModelError::disk("write", &self.target))?;
         digest::record(&self.target, sha256)?;
         let folder = self.target.parent().unwrap_or(Path::new("."));
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(ModelError::disk("write", folder))?;
+        sync_folder(folder).map_err(ModelError::disk("write", folder))?;
         Ok(self.target)
     }
 
@@ -86,8 +86,8 @@ pub(super) fn part_path(target: &Path, suffix: &str) -> PathBuf {
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(open), Ok(there)) => (open.dev(), open.ino()) == (there.dev(), there.ino()),
+    match (file.try_clone().and_then(Handle::from_file), Handle::from_path(path)) {
+        (Ok(open), Ok(there)) => open == there,
         _ => false,
     }
 }

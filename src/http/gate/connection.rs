@@ -6,13 +6,15 @@ mod relay;
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsFd;
 use std::time::Instant;
+
+use rustix::fd::AsFd;
 
 use self::intake::Pumped;
 use super::Premises;
 use super::body::Body;
 use super::head::{self, Framing, HEAD_MAX, Head, InnerFraming, Parsed, Persistence};
+use super::idle;
 use super::inbox::{Inbox, readable};
 use super::inner::Inner;
 use super::rate::Rate;
@@ -119,7 +121,10 @@ impl Connection<'_> {
                 return Err(head::too_large(seen).into());
             }
             let filled = match deadline {
-                None if unread.is_empty() => self.inbox.fill(self.client)?,
+                None if unread.is_empty() => {
+                    idle::wait(self.client, self.guest)?;
+                    self.inbox.fill(self.client)?
+                }
                 _ => {
                     let by =
                         *deadline.get_or_insert_with(|| Instant::now() + self.premises.limits.head);
@@ -137,7 +142,7 @@ impl Connection<'_> {
     fn exchange(&mut self, head: &Head) -> Result<Persistence, Ending> {
         let mut body = Body::new(head.framing, self.premises.limits.max_body)?;
         if head.framing == Framing::None {
-            let inner = self.ask(&[&head.for_inner(InnerFraming::None)])?;
+            let inner = self.ask(head, InnerFraming::None, &[])?;
             return self.relay(inner, head, head.persistence);
         }
         let length = match head.framing {
@@ -150,12 +155,11 @@ impl Connection<'_> {
         let mut rate = Rate::new(&self.premises.limits);
         let taken = self.take_in(&mut body, &mut rate, length)?;
         if body.is_whole() {
-            let framing = InnerFraming::Whole(taken.len());
-            let inner = self.ask(&[&head.for_inner(framing), &taken])?;
+            let inner = self.ask(head, InnerFraming::Whole(taken.len()), &taken)?;
             return self.relay(inner, head, head.persistence);
         }
         let mut place = self.await_turn(head.client.clone())?;
-        let mut inner = self.ask(&[&head.for_inner(InnerFraming::Pieces(length))])?;
+        let mut inner = self.ask(head, InnerFraming::Pieces(length), &[])?;
         let pumped = match inner.send_chunk(&taken) {
             Ok(()) => {
                 drop(taken);
@@ -175,7 +179,7 @@ impl Connection<'_> {
         length: Option<u64>,
     ) -> Result<Persistence, Ending> {
         let mut place = self.await_turn(head.client.clone())?;
-        let mut inner = self.ask(&[&head.for_inner(InnerFraming::OnDemand(length))])?;
+        let mut inner = self.ask(head, InnerFraming::OnDemand(length), &[])?;
         let mut received = Vec::new();
         let answer = match self.receive_head(&mut inner, &mut received, head.is_head) {
             Ok(answer) => answer,
@@ -219,9 +223,10 @@ impl Connection<'_> {
     }
 
     /// Opens a connection to tiny_http and sends what it begins with.
-    fn ask(&self, parts: &[&[u8]]) -> Result<Inner, Ending> {
-        let mut inner = self.premises.passage.connect().map_err(Problem::internal)?;
-        match inner.send(parts) {
+    fn ask(&self, head: &Head, framing: InnerFraming, body: &[u8]) -> Result<Inner, Ending> {
+        let passage = &self.premises.passage;
+        let mut inner = passage.connect().map_err(Problem::internal)?;
+        match inner.send(&[&head.for_inner(framing, &passage.secret), body]) {
             Ok(()) => Ok(inner),
             // There may be an answer: what was wrong is said in it.
             Err(error) => {

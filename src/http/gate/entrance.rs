@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use rustix::fd::AsFd;
 
 use super::Premises;
 use super::connection;
@@ -30,8 +29,6 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 /// The loop that accepts.
 pub(super) struct Entrance {
     listener: TcpListener,
-    /// Its other end is dropped when the loop is to end.
-    stop: UnixStream,
     premises: Arc<Premises>,
     /// Each thread has one; the channel closes when all have ended.
     present: Sender<Never>,
@@ -44,7 +41,6 @@ pub(super) struct Entrance {
 impl Entrance {
     pub(super) fn new(
         listener: TcpListener,
-        stop: UnixStream,
         premises: Arc<Premises>,
         present: Sender<Never>,
     ) -> io::Result<Entrance> {
@@ -54,7 +50,6 @@ impl Entrance {
         let busy = Problem::new(Code::Busy, detail).retry_after(2).reply().closing_bytes("");
         Ok(Entrance {
             listener,
-            stop,
             premises,
             present,
             turned_away: VecDeque::new(),
@@ -67,7 +62,7 @@ impl Entrance {
     pub(super) fn run(mut self) {
         const LONG: Duration = Duration::from_secs(24 * 3600);
         loop {
-            match readable([self.stop.as_fd(), self.listener.as_fd()], LONG) {
+            match readable([self.premises.stop.as_fd(), self.listener.as_fd()], LONG) {
                 Ok([true, _]) => return,
                 Ok([false, false]) => continue,
                 Ok([false, true]) => {}
@@ -105,6 +100,8 @@ impl Entrance {
         let hired =
             thread::Builder::new().name("http-conn".into()).stack_size(STACK).spawn(move || {
                 let _present = present;
+                // It is off the roster before its thread counts as gone.
+                let guest = guest;
                 connection::serve(&guest, peer, &premises);
             });
         // The thread is not joined but counted: on the roster, and by what it holds of `present`.
@@ -131,7 +128,7 @@ impl Entrance {
     fn rest(&mut self, trouble: &str) {
         self.complain(trouble);
         // What comes of it, the loop looks at again.
-        let _ = readable([self.stop.as_fd()], REST);
+        let _ = readable([self.premises.stop.as_fd()], REST);
     }
 
     fn complain(&mut self, trouble: &str) {

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use httparse::Header;
 use memchr::{memchr, memchr_iter};
 
+use super::passage::Secret;
 use crate::http::admission::{Admitted, CLIENT_FIELD, ClientId, Knock};
 use crate::http::header::is_token;
 use crate::http::problem::{Code, Problem, quoted};
@@ -173,8 +174,8 @@ impl Head {
     }
 
     /// The head for tiny_http.
-    pub(super) fn for_inner(&self, framing: InnerFraming) -> Vec<u8> {
-        let mut head = Vec::with_capacity(self.passed.len() + 128);
+    pub(super) fn for_inner(&self, framing: InnerFraming, secret: &Secret) -> Vec<u8> {
+        let mut head = Vec::with_capacity(self.passed.len() + 256);
         head.extend_from_slice(&self.passed);
         let mut add = |line: std::fmt::Arguments<'_>| {
             head.write_fmt(line).expect("invariant: writing to memory does not fail");
@@ -192,7 +193,7 @@ impl Head {
         if let InnerFraming::OnDemand(_) = framing {
             add(format_args!("Expect: 100-continue\r\n"));
         }
-        add(format_args!("\r\n"));
+        add(format_args!("{}\r\n", secret.line()));
         head
     }
 }

@@ -2,10 +2,10 @@
 
 use std::io::{self, Read};
 use std::net::TcpStream;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, BorrowedFd};
 
 /// The buffer of a connection that waits for a request, in bytes: most heads fit.
 const NARROW: usize = 4 * 1024;
@@ -88,7 +88,7 @@ impl Inbox {
 /// Waits until there is something to read (or an end, or an error) on one of the sockets. Says on
 /// which; on none when the time is over.
 pub(super) fn readable<const N: usize>(
-    sockets: [std::os::fd::BorrowedFd<'_>; N],
+    sockets: [BorrowedFd<'_>; N],
     patience: Duration,
 ) -> io::Result<[bool; N]> {
     let deadline = Instant::now() + patience;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::turns::Bounds;
 use crate::http::pool::UPLOADERS;
 
+#[cfg(unix)]
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The most connections at once, however many files may be open.
@@ -75,6 +76,7 @@ impl Limits {
 }
 
 /// Raises the soft limit to the hard one. Returns what holds then; `None` is no limit.
+#[cfg(unix)]
 fn raise_open_files() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
@@ -84,6 +86,12 @@ fn raise_open_files() -> Option<u64> {
             current
         }
     }
+}
+
+/// Elsewhere there is no such limit: sockets are bounded by memory alone.
+#[cfg(not(unix))]
+fn raise_open_files() -> Option<u64> {
+    None
 }
 
 /// As many connections as there are files for: tiny_http must never be refused one.
@@ -106,6 +114,7 @@ mod tests {
         assert_eq!(connections(Some(10)), 1);
     }
 
+    #[cfg(unix)]
     #[test]
     fn the_limit_of_open_files_is_raised_to_the_hard_one() {
         let raised = raise_open_files();

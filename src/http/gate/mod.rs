@@ -7,13 +7,16 @@
 //! be framed, is too large or is not let in, before the body; and opens one connection to tiny_http for each request.
 
 mod answer;
+mod bell;
 mod body;
 mod connection;
 mod entrance;
 mod head;
+mod idle;
 mod inbox;
 mod inner;
 mod limits;
+mod passage;
 mod rate;
 mod roster;
 mod turns;
@@ -22,16 +25,17 @@ mod vigil;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use self::bell::Bell;
 use self::entrance::Entrance;
-use self::inner::Passage;
 pub(crate) use self::limits::Limits;
+use self::passage::Passage;
+pub(crate) use self::passage::{PrivateSocket, Secret, turn_away};
 use self::roster::Roster;
 use self::uploads::Uploads;
 use super::admission::{Judgement, Knock};
@@ -45,6 +49,8 @@ struct Premises {
     uploads: Arc<Uploads>,
     departures: Sender<SocketAddr>,
     judge: Box<Judge>,
+    /// Rings when no more are to be accepted.
+    stop: Bell,
 }
 
 /// Says of a head whether it may come in.
@@ -53,8 +59,6 @@ type Judge = dyn Fn(&Knock<'_>) -> Judgement + Send + Sync;
 /// The gate's threads. tiny_http has to be gone before this is dropped: its socket goes with it.
 pub(crate) struct Gate {
     premises: Arc<Premises>,
-    /// The one sender that the accepting thread listens for the end of.
-    stop: UnixStream,
     gone: Receiver<Never>,
     crew: Crew,
 }
@@ -65,10 +69,10 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
-    /// Makes the private socket, below `data` if it can be there. Its listener is for tiny_http.
-    pub(crate) fn new(data: &Path) -> io::Result<(Closed, UnixListener)> {
-        let (passage, listener) = Passage::open(data)?;
-        Ok((Closed { passage }, listener))
+    /// Makes the private socket, below `data` if it can be there. The other end of it is for tiny_http.
+    pub(crate) fn new(data: &Path) -> io::Result<(Closed, PrivateSocket)> {
+        let (passage, private) = Passage::open(data)?;
+        Ok((Closed { passage }, private))
     }
 
     /// Begins to accept from `listener`. `judge` is asked about every head that can be read.
@@ -81,7 +85,9 @@ impl Closed {
         judge: impl Fn(&Knock<'_>) -> Judgement + Send + Sync + 'static,
         departures: Sender<SocketAddr>,
     ) -> io::Result<Gate> {
+        let stop = Bell::new()?;
         let premises = Arc::new(Premises {
+            stop,
             passage: self.passage,
             roster: Arc::new(Roster::new(limits.connections)),
             uploads: Arc::new(Uploads::new(limits.uploads)),
@@ -89,12 +95,11 @@ impl Closed {
             judge: Box::new(judge),
             limits,
         });
-        let (stop, stopped) = UnixStream::pair()?;
         let (present, gone) = bounded(0);
-        let entrance = Entrance::new(listener, stopped, Arc::clone(&premises), present)?;
+        let entrance = Entrance::new(listener, Arc::clone(&premises), present)?;
         let mut crew = Crew::new();
         crew.hire("http-gate", move || entrance.run())?;
-        Ok(Gate { premises, stop, gone, crew })
+        Ok(Gate { premises, gone, crew })
     }
 }
 
@@ -104,8 +109,8 @@ impl Gate {
     pub(crate) fn stop(self, deadline: Instant) -> Remains {
         /// What a connection that was cut has left to do.
         const LAST_STEPS: Duration = Duration::from_millis(500);
-        let Gate { premises, stop, gone, crew } = self;
-        drop(stop);
+        let Gate { premises, gone, crew } = self;
+        premises.stop.ring();
         premises.roster.close();
         let mut all_gone = is_closed(&gone, deadline);
         if !all_gone {

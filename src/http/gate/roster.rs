@@ -131,10 +131,13 @@ impl Seat {
         self.idle.load(Ordering::SeqCst)
     }
 
-    /// Only reading ends: one that has just begun a request is still answered.
+    /// Only reading ends: one that has just begun a request is still answered. Elsewhere than on
+    /// Unix that resets the connection and wakes nobody; `idle::wait` looks at the roster there.
     fn end(&self) {
-        // That it is gone already does no harm.
-        let _ = self.client.shutdown(Shutdown::Read);
+        if cfg!(unix) {
+            // That it is gone already does no harm.
+            let _ = self.client.shutdown(Shutdown::Read);
+        }
     }
 }
 

@@ -1,12 +1,15 @@
-//! The gate with small bounds, in front of a tiny_http that does as the address says.
+//! The gate with small bounds, in front of a tiny_http that does as the address says. Every test goes
+//! through each kind of passage.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::unbounded;
-use tiny_http::{Request, Response, Server};
+use tiny_http::{ListenAddr, Request, Response, Server};
 
+use super::inner::Inner;
+use super::passage::Stream;
 use super::*;
 use crate::http::admission::{Admitted, ClientId, Cors};
 
@@ -19,6 +22,42 @@ const LARGE: usize = 64 * 1024 * 1024;
 fn everybody(knock: &Knock<'_>) -> Judgement {
     let client = ClientId::of_address(knock.peer);
     Judgement { cors: Cors::default(), verdict: Ok(Admitted::As(client)) }
+}
+
+/// A kind of passage.
+type Way = fn(&Path) -> io::Result<(Passage, PrivateSocket)>;
+
+/// Each test through a passage.
+macro_rules! through {
+    ($way:expr; $($test:ident)*) => {
+        $(#[test] fn $test() { super::$test($way) })*
+    };
+}
+
+/// Each test through every passage.
+macro_rules! tests {
+    ($($test:ident)*) => {
+        mod through_what_this_system_has {
+            through!(super::Passage::open; $($test)*);
+        }
+        mod through_a_port {
+            through!(|_| super::Passage::open_port(); $($test)*);
+        }
+    };
+}
+
+tests! {
+    a_head_that_takes_too_long_is_refused
+    an_idle_connection_ends
+    a_body_that_stalls_is_refused_and_seen_to_be_cut_off
+    a_body_comes_through_however_it_is_framed
+    a_long_body_is_not_read_to_its_end_when_it_is_refused
+    who_does_not_read_is_left
+    a_long_answer_comes_whole
+    who_finds_no_place_is_told_so_and_finds_one_later
+    a_stop_ends_who_is_idle_at_once_and_the_others_after_their_answer
+    a_stop_does_not_wait_beyond_its_deadline
+    who_comes_past_the_gate_is_turned_away
 }
 
 struct Fixture {
@@ -58,11 +97,12 @@ fn answer(mut request: Request, tell: &Sender<usize>, goes: &Receiver<()>) {
 }
 
 impl Fixture {
-    fn start(limits: Limits) -> Fixture {
+    fn start(way: Way, limits: Limits) -> Fixture {
         let data = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let (closed, private) = Closed::new(data.path()).unwrap();
+        let (passage, PrivateSocket { listener: private, secret }) = way(data.path()).unwrap();
+        let closed = Closed { passage };
         let server = Arc::new(Server::from_listener(private, None).unwrap());
         let (departures, departed) = bounded(64);
         let gate = Some(closed.open(listener, limits, everybody, departures).unwrap());
@@ -73,6 +113,10 @@ impl Fixture {
             move || {
                 std::thread::scope(|scope| {
                     while let Ok(request) = server.recv() {
+                        if !secret.is_told_by(&request) {
+                            turn_away(request);
+                            continue;
+                        }
                         let (tell, goes) = (tell.clone(), goes.clone());
                         scope.spawn(move || answer(request, &tell, &goes));
                     }
@@ -164,26 +208,23 @@ fn limits() -> Limits {
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
-#[test]
-fn a_head_that_takes_too_long_is_refused() {
-    let gate = Fixture::start(limits());
+fn a_head_that_takes_too_long_is_refused(way: Way) {
+    let gate = Fixture::start(way, limits());
     let reply = gate.exchange(b"\r\nGET / HT");
     assert!(reply.starts_with("HTTP/1.1 408 "), "{reply}");
     assert!(reply.contains("Connection: close") && reply.contains("\"timeout\""), "{reply}");
     assert_eq!(gate.exchange(b""), "", "who says nothing is told nothing");
 }
 
-#[test]
-fn an_idle_connection_ends() {
-    let gate = Fixture::start(limits());
+fn an_idle_connection_ends(way: Way) {
+    let gate = Fixture::start(way, limits());
     let reply = gate.exchange(&GET.repeat(3));
     assert_eq!(reply.matches("HTTP/1.1 200 ").count(), 3, "{reply}");
     gate.wait_until_open(0);
 }
 
-#[test]
-fn a_body_that_stalls_is_refused_and_seen_to_be_cut_off() {
-    let gate = Fixture::start(limits());
+fn a_body_that_stalls_is_refused_and_seen_to_be_cut_off(way: Way) {
+    let gate = Fixture::start(way, limits());
     let stalled = |head: &str, sent: usize| {
         let head = format!("POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n");
         gate.exchange(&[head.as_bytes(), &vec![b'x'; sent]].concat())
@@ -198,9 +239,8 @@ fn a_body_that_stalls_is_refused_and_seen_to_be_cut_off() {
     assert!(asked.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 408 "), "{asked}");
 }
 
-#[test]
-fn a_body_comes_through_however_it_is_framed() {
-    let gate = Fixture::start(limits());
+fn a_body_comes_through_however_it_is_framed(way: Way) {
+    let gate = Fixture::start(way, limits());
     for bytes in [0, 1, 1023, 1025, 64 * 1024, 64 * 1024 + 1, 1024 * 1024] {
         let body = vec![b'x'; bytes];
         let head = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {bytes}\r\n\r\n");
@@ -223,18 +263,16 @@ fn a_body_comes_through_however_it_is_framed() {
     }
 }
 
-#[test]
-fn a_long_body_is_not_read_to_its_end_when_it_is_refused() {
-    let gate = Fixture::start(limits());
+fn a_long_body_is_not_read_to_its_end_when_it_is_refused(way: Way) {
+    let gate = Fixture::start(way, limits());
     let head = b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n";
     let reply = gate.exchange(&[&head[..], &[b'x'; 100_000]].concat());
     assert!(reply.starts_with("HTTP/1.1 422 "), "{reply}");
     assert!(reply.contains("Connection: close"), "{reply}");
 }
 
-#[test]
-fn who_does_not_read_is_left() {
-    let gate = Fixture::start(limits());
+fn who_does_not_read_is_left(way: Way) {
+    let gate = Fixture::start(way, limits());
     let mut stream = gate.connect();
     stream.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     gate.wait_until_open(1);
@@ -243,9 +281,8 @@ fn who_does_not_read_is_left() {
     assert!(reply.starts_with("HTTP/1.1 200 "), "the next one is served: {reply}");
 }
 
-#[test]
-fn a_long_answer_comes_whole() {
-    let gate = Fixture::start(limits());
+fn a_long_answer_comes_whole(way: Way) {
+    let gate = Fixture::start(way, limits());
     let mut stream = gate.connect();
     let request = b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     stream.write_all(request).unwrap();
@@ -255,9 +292,8 @@ fn a_long_answer_comes_whole() {
     assert_eq!(reply.len() - head - 4, LARGE);
 }
 
-#[test]
-fn who_finds_no_place_is_told_so_and_finds_one_later() {
-    let gate = Fixture::start(Limits { head: PATIENCE, connections: 2, ..limits() });
+fn who_finds_no_place_is_told_so_and_finds_one_later(way: Way) {
+    let gate = Fixture::start(way, Limits { head: PATIENCE, connections: 2, ..limits() });
     let mut idle = [gate.connect(), gate.connect()];
     gate.wait_until_open(2);
     assert!(gate.exchange(GET).starts_with("HTTP/1.1 200 "), "who does nothing makes room");
@@ -278,9 +314,8 @@ fn who_finds_no_place_is_told_so_and_finds_one_later() {
     assert!(gate.exchange(GET).starts_with("HTTP/1.1 200 "));
 }
 
-#[test]
-fn a_stop_ends_who_is_idle_at_once_and_the_others_after_their_answer() {
-    let mut gate = Fixture::start(Limits { head: PATIENCE, idle: PATIENCE, ..limits() });
+fn a_stop_ends_who_is_idle_at_once_and_the_others_after_their_answer(way: Way) {
+    let mut gate = Fixture::start(way, Limits { head: PATIENCE, idle: PATIENCE, ..limits() });
     let mut idle = gate.connect();
     let mut busy = gate.connect();
     busy.write_all(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -302,15 +337,50 @@ fn a_stop_ends_who_is_idle_at_once_and_the_others_after_their_answer() {
     drop(server);
 }
 
-#[test]
-fn a_stop_does_not_wait_beyond_its_deadline() {
-    let mut gate = Fixture::start(limits());
+fn a_stop_does_not_wait_beyond_its_deadline(way: Way) {
+    let mut gate = Fixture::start(way, limits());
     let mut stream = gate.connect();
     stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let began = Instant::now();
     assert!(gate.gate.take().unwrap().stop(began).all_gone);
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+fn who_comes_past_the_gate_is_turned_away(way: Way) {
+    let gate = Fixture::start(way, limits());
+    let past = |head: &str| {
+        let mut past = Inner::new(match gate.server.as_ref().unwrap().server_addr() {
+            ListenAddr::IP(addr) => Box::new(TcpStream::connect(addr).unwrap()) as Box<dyn Stream>,
+            #[cfg(unix)]
+            ListenAddr::Unix(addr) => {
+                let path = addr.as_pathname().unwrap();
+                Box::new(std::os::unix::net::UnixStream::connect(path).unwrap())
+            }
+        });
+        past.send(&[format!("POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n").as_bytes()]).unwrap();
+        let mut answer = Vec::new();
+        while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+            assert_ne!(past.receive(&mut answer, 1024).unwrap(), 0);
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    for head in [
+        "",
+        "Ringback-Secret: \r\n",
+        "Ringback-Secret: 0000000000000000000000000000000000000000000000000000000000000000\r\n",
+        "Content-Length: 5\r\n\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\n0\r\n",
+        // Either would end the process if it was dropped.
+        "Content-Length: 9000000000000000000\r\n",
+        "Expect: 100-continue\r\nContent-Length: 20000000000000\r\n",
+    ] {
+        let answer = past(head);
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{head:?}: {answer}");
+    }
+    assert!(gate.bodies.try_recv().is_err(), "nobody looked at any of them");
+    let told = gate.exchange(b"POST / HTTP/1.0\r\nRingback-Secret: x\r\nContent-Length: 0\r\n\r\n");
+    assert!(told.starts_with("HTTP/1.1 200 "), "what clients say of it is left out: {told}");
 }
 
 /// What is about turns and departures.

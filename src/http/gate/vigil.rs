@@ -1,8 +1,8 @@
 //! The wait for an answer, beside the client that it is for: who has gone needs none.
 
+use rustix::fd::AsFd;
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,7 +1,7 @@
 //! A body's way from the client to tiny_http: what is short is taken in first; what is long waits for its
 //! turn, and goes on piece by piece.
 
-use std::os::fd::AsFd;
+use rustix::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::{Connection, Ending};

@@ -1,7 +1,7 @@
 //! An answer's way from tiny_http to the client.
 
+use rustix::fd::AsFd;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::{Connection, Ending};

@@ -23,13 +23,14 @@ fn what_goes_on_is_written_anew() {
     let head = parse(
         b"POST /jobs?a=1 HTTP/1.1\r\nHost: h\r\nX-One:  two \r\nConnection: close, X-Gone\r\n\
           x-gone: 1\r\nTE: trailers\r\nUpgrade: h2c\r\nExpect: 100-continue\r\nRINGBACK-Client: 1.2.3.4\r\n\
-          Ringback-Length: 1\r\nCookie: \xff\r\nAuthorization: Bearer k\r\nProxy-Authorization: x\r\nContent-Length: 5\r\n\r\n",
+          Ringback-Secret: 00\r\nRingback-Length: 1\r\nCookie: \xff\r\nAuthorization: Bearer k\r\nProxy-Authorization: x\r\nContent-Length: 5\r\n\r\n",
     )
     .unwrap();
     assert_eq!((head.framing, head.persistence), (Framing::Length(5), Persistence::Close));
     assert!(head.expects_continue);
     let passed = "POST /jobs?a=1 HTTP/1.1\r\nHost: h\r\nX-One: two\r\n\
                   Ringback-Peer: 127.0.0.1:4711\r\nRingback-Client: 127.0.0.1\r\nConnection: close\r\n";
+    let secret = Secret::new().unwrap();
     for (framing, fields) in [
         (InnerFraming::None, ""),
         (InnerFraming::Whole(5), "Content-Length: 5\r\n"),
@@ -40,8 +41,8 @@ fn what_goes_on_is_written_anew() {
             "Transfer-Encoding: chunked\r\nRingback-Length: 5\r\nExpect: 100-continue\r\n",
         ),
     ] {
-        let sent = String::from_utf8(head.for_inner(framing)).unwrap();
-        assert_eq!(sent, format!("{passed}{fields}\r\n"));
+        let sent = String::from_utf8(head.for_inner(framing, &secret)).unwrap();
+        assert_eq!(sent, format!("{passed}{fields}{}\r\n", secret.line()));
     }
 }
 
@@ -190,7 +191,7 @@ proptest! {
     fn what_goes_on_is_ascii_lines_and_nothing_else(value in "[ -~\t\u{0}-\u{1f}é]{0,20}") {
         let head = format!("GET / HTTP/1.1\r\nHost: x\r\nX-Value: {value}\r\n\r\n");
         if let Ok(head) = parse(head.as_bytes()) {
-            let sent = head.for_inner(InnerFraming::None);
+            let sent = head.for_inner(InnerFraming::None, &Secret::new().unwrap());
             prop_assert!(sent.is_ascii() && !sent.contains(&0));
             let bare = sent.split(|&byte| byte == b'\n').any(|line| {
                 line.strip_suffix(b"\r").unwrap_or(line).contains(&b'\r')
