@@ -40,7 +40,7 @@ impl Spool {
     pub(crate) fn open(root: &Path) -> io::Result<Spool> {
         let folder = |name: &str| {
             let path = root.join(name);
-            fs::create_dir_all(&path).map(|()| path)
+            private_folder(&path).map(|()| path)
         };
         let spool = Spool {
             incoming: folder("incoming")?,
@@ -266,6 +266,16 @@ fn renamed(from: &Path, to: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Makes a folder, and those above it, where they are missing. What clients send is for nobody else
+/// on this machine.
+fn private_folder(path: &Path) -> io::Result<()> {
+    let mut folder = fs::DirBuilder::new();
+    folder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+    folder.create(path)
 }
 
 /// Brings a file's content to stable storage. Returns its length in bytes.

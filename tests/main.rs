@@ -11,6 +11,7 @@
 //! | `cli` | the program at the shell |
 //! | `model` | models at the shell |
 //! | `kill` | a process that ends in the middle: kill -9, SIGTERM, a second signal |
+//! | `service` | the recipes for systemd and proxies; the log that strangers do not write |
 //! | `restart` | what a stop leaves for the next start: queued, running, undelivered |
 
 mod access;
@@ -25,6 +26,8 @@ mod lifecycle;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod model;
 mod restart;
+#[cfg(all(feature = "cli", feature = "whisper"))]
+mod service;
 mod support;
 #[cfg(feature = "whisper")]
 mod transcribe;

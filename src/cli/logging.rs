@@ -10,6 +10,8 @@ use log::LevelFilter;
 pub(super) fn init(verbose: u8) {
     let mut log = Builder::new();
     log.filter_level(LevelFilter::Warn).filter_module("ringback", LevelFilter::Info);
+    // A recording may be made of what its decoder complains of: a line for every hundred bytes.
+    log.filter_module("symphonia", LevelFilter::Off);
     match verbose {
         0 => log.parse_default_env(),
         1 => log.filter_module("ringback", LevelFilter::Debug),

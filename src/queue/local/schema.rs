@@ -1,5 +1,6 @@
 //! The store's file: how it is made, recognised and opened.
 
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ const STATEMENTS: usize = 64;
 /// Opens the connection that writes, and makes the tables where there are none, or are those of an
 /// earlier version.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, QueueError> {
+    make_private(path).map_err(|error| QueueError(error.to_string()))?;
     let conn = Connection::open(path)?;
     conn.busy_timeout(BUSY)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -61,6 +63,16 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, QueueError> {
         ))?;
     }
     Ok(conn)
+}
+
+/// Makes the file, where it is missing, for this user alone; SQLite gives the files beside it the
+/// same rights. An empty file is a store without tables.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut file = OpenOptions::new();
+    file.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut file, 0o600);
+    file.open(path).map(drop)
 }
 
 /// Opens a connection that only reads. The store must be open for writing.

@@ -40,6 +40,22 @@ fn a_closed_store_is_one_file() {
     assert_eq!(names, ["lock", "ringback.db", "spool"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn other_users_do_not_read_what_clients_sent() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("new");
+    let queue: Arc<dyn Queue> = Arc::new(open_here(&data));
+    assert!(matches!(queue.submit(ask("one")), Ok(Submitted::New(_))));
+    let rights = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o077;
+    assert_eq!(rights(&data), 0, "a folder that was missing");
+    for name in ["spool", "spool/inputs", "ringback.db", "ringback.db-wal", "ringback.db-shm"] {
+        assert_eq!(rights(&data.join(name)), 0, "{name}, whoever made the folder");
+    }
+}
+
 #[test]
 fn what_is_no_store_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,92 @@
+//! The server as a service: the recipes in examples/deploy keep up with the program, and strangers
+//! do not write the log.
+
+use std::path::Path;
+
+use crate::support::Target;
+use crate::support::binary::Binary;
+
+fn recipe(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/deploy").join(name);
+    std::fs::read_to_string(path).expect("a recipe")
+}
+
+/// What follows the first `key` in a recipe, up to the end of the line or of the statement.
+fn setting<'r>(recipe: &'r str, key: &str) -> &'r str {
+    let (_, rest) = recipe.split_once(key).unwrap_or_else(|| panic!("no {key:?}"));
+    rest.split(['\n', ';']).next().unwrap_or_default().trim()
+}
+
+fn seconds(setting: &str) -> u32 {
+    setting.trim_end_matches('s').parse().expect("seconds")
+}
+
+#[test]
+fn the_units_command_starts_a_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secrets = tempfile::tempdir().expect("a folder");
+    std::fs::write(secrets.path().join("api-keys"), "# a client\n5f1d0c9b7a3e4f28\n")
+        .expect("a file");
+    let unit = recipe("ringback.service").replace("\\\n", " ");
+    let command = setting(&unit, "\nExecStart=/usr/local/bin/ringback serve")
+        .replace("${CREDENTIALS_DIRECTORY}", &secrets.path().to_string_lossy());
+    // These are the test's own.
+    let here = ["--listen", "--data", "--models"];
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let (pairs, rest) = words.as_chunks::<2>();
+    assert!(rest.is_empty(), "every flag has a value: {words:?}");
+    let arguments: Vec<&str> =
+        pairs.iter().filter(|[flag, _]| !here.contains(flag)).flatten().copied().collect();
+    assert_eq!(arguments.len(), words.len() - 2 * here.len());
+    let server = Binary::serve(folder.path(), &arguments);
+    assert_eq!(server.get("/livez").status, 200);
+    assert_eq!(server.get("/jobs").status, 401, "a service behind a proxy asks for a key");
+}
+
+#[test]
+fn the_recipes_agree_with_the_server() {
+    let (unit, nginx, caddy) =
+        (recipe("ringback.service"), recipe("nginx.conf"), recipe("Caddyfile"));
+    // README, "Limits that have no flag".
+    let (longest_wait, idle, stall) = (60, 60, 30);
+    let drain = seconds(setting(&unit, "--drain "));
+    assert!(seconds(setting(&unit, "\nTimeoutStopSec=")) > drain + 10);
+    assert!(seconds(setting(&nginx, "proxy_read_timeout")) > longest_wait);
+    assert!(seconds(setting(&caddy, "response_header_timeout")) > longest_wait);
+    assert!(seconds(setting(&nginx, "keepalive_timeout")) < idle);
+    assert!(seconds(setting(&caddy, "keepalive")) < idle);
+    assert!(seconds(setting(&nginx, "client_body_timeout")) > stall);
+    assert_eq!(setting(&nginx, "client_max_body_size"), "512m");
+    assert_eq!(setting(&caddy, "max_size"), "512MiB");
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_ringback"))
+        .args(["serve", "--help"])
+        .env_remove("RINGBACK_MAX_BODY")
+        .output()
+        .expect("the program starts");
+    assert!(String::from_utf8_lossy(&help.stdout).contains("[default: 512MiB]"));
+}
+
+#[test]
+fn a_recording_full_of_what_its_decoder_complains_of_writes_no_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Binary::serve(folder.path(), &[]);
+    let path = format!("{}/tests/audio/austen-2.mp3", env!("CARGO_MANIFEST_DIR"));
+    let mut recording = std::fs::read(path).expect("a recording");
+    // The frame that says how long the recording is. Every further one is worth a warning.
+    const SYNC: &[u8] = b"\xff\xf3\x68";
+    let frames: Vec<usize> = recording
+        .windows(SYNC.len())
+        .enumerate()
+        .filter_map(|(at, bytes)| (bytes == SYNC).then_some(at))
+        .take(2)
+        .collect();
+    let frame = recording[frames[0]..frames[1]].to_vec();
+    assert!(frame.windows(4).any(|bytes| bytes == b"Info"));
+    recording.extend(frame.repeat(10_000));
+    let reply = server.post("/jobs", "audio/mpeg", &recording);
+    let job = server.finished(reply.header("location").expect("a location"));
+    assert_eq!(job["state"], "succeeded", "{job}");
+    server.signal("TERM");
+    let (_, said) = server.wait();
+    assert!(said.len() < 100, "{} lines, such as {}", said.len(), said[0]);
+}
