@@ -14,6 +14,7 @@ mod error;
 mod http;
 mod janitor;
 mod job;
+mod memory;
 #[cfg(feature = "whisper")]
 pub mod model;
 mod notifier;

@@ -12,6 +12,7 @@ use rustix::fd::AsFd;
 
 use self::intake::Pumped;
 use super::Premises;
+use super::ahead::Turn;
 use super::body::Body;
 use super::head::{self, Framing, HEAD_MAX, Head, InnerFraming, Parsed, Persistence};
 use super::idle;
@@ -33,6 +34,10 @@ struct Connection<'a> {
     inbox: Inbox,
     /// What goes with the answer to the request at hand, whatever that is.
     cors: Cors,
+    /// The request at hand came before the answer to the one before was there.
+    sent_ahead: bool,
+    /// While such a request is worked on.
+    turn: Option<Turn<'a>>,
 }
 
 /// Why a connection ends before its request is answered.
@@ -59,8 +64,16 @@ impl From<io::Error> for Ending {
 /// Serves a client until its connection ends.
 pub(super) fn serve(guest: &Guest, peer: SocketAddr, premises: &Premises) {
     let client = &guest.seat.client;
-    let mut connection =
-        Connection { client, peer, guest, premises, inbox: Inbox::new(), cors: Cors::default() };
+    let mut connection = Connection {
+        client,
+        peer,
+        guest,
+        premises,
+        inbox: Inbox::new(),
+        cors: Cors::default(),
+        sent_ahead: false,
+        turn: None,
+    };
     match connection.run() {
         // A client that refuses what it is told is not told more.
         Err(Ending::Refused(problem)) => drop(connection.refuse(&problem)),
@@ -85,6 +98,7 @@ impl Connection<'_> {
                 break;
             }
             self.inbox.narrow();
+            self.sent_ahead = !self.inbox.unread().is_empty();
             if is_first {
                 self.client.set_read_timeout(Some(limits.idle))?;
                 is_first = false;
@@ -142,6 +156,7 @@ impl Connection<'_> {
     fn exchange(&mut self, head: &Head) -> Result<Persistence, Ending> {
         let mut body = Body::new(head.framing, self.premises.limits.max_body)?;
         if head.framing == Framing::None {
+            self.turn = self.sent_ahead.then(|| self.premises.ahead.turn()).flatten();
             let inner = self.ask(head, InnerFraming::None, &[])?;
             return self.relay(inner, head, head.persistence);
         }

@@ -6,6 +6,7 @@
 //! there are files for; reads one head at a time, within bounds of size and time; refuses what cannot
 //! be framed, is too large or is not let in, before the body; and opens one connection to tiny_http for each request.
 
+mod ahead;
 mod answer;
 mod bell;
 mod body;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use self::ahead::Ahead;
 use self::bell::Bell;
 use self::entrance::Entrance;
 pub(crate) use self::limits::Limits;
@@ -47,6 +49,7 @@ struct Premises {
     passage: Passage,
     roster: Arc<Roster>,
     uploads: Arc<Uploads>,
+    ahead: Ahead,
     departures: Sender<SocketAddr>,
     judge: Box<Judge>,
     /// Rings when no more are to be accepted.
@@ -91,6 +94,7 @@ impl Closed {
             passage: self.passage,
             roster: Arc::new(Roster::new(limits.connections)),
             uploads: Arc::new(Uploads::new(limits.uploads)),
+            ahead: Ahead::new(),
             departures,
             judge: Box::new(judge),
             limits,

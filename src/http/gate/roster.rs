@@ -6,10 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::memory;
+
 /// How many connections may be on their way out at once, to make room.
 const LEAVING_MAX: usize = 8;
 /// How long the next one to come waits for them: they have nothing left to do.
 const LEAVING_TIME: Duration = Duration::from_millis(20);
+
+/// A crowd, after whose end memory is given back to the system.
+const CROWD: usize = 64;
 
 /// The list of open connections.
 pub(super) struct Roster {
@@ -26,6 +31,8 @@ struct Seats {
     by_number: BTreeMap<u64, Arc<Seat>>,
     /// How many of them were asked to make room.
     leaving: usize,
+    /// How many there were at once, since memory was given back last.
+    most: usize,
     /// The number of the next one.
     next: u64,
 }
@@ -73,6 +80,7 @@ impl Roster {
         let number = seats.next;
         seats.next += 1;
         seats.by_number.insert(number, Arc::clone(&seat));
+        seats.most = seats.most.max(seats.by_number.len());
         Ok(Guest { seat, number, roster: Arc::clone(self) })
     }
 
@@ -111,6 +119,16 @@ impl Roster {
 }
 
 impl Seats {
+    /// Whether of a crowd few are left. True once.
+    fn have_emptied(&mut self) -> bool {
+        let left = self.by_number.len();
+        let have_emptied = self.most >= CROWD && left <= self.most / 8;
+        if have_emptied {
+            self.most = left;
+        }
+        have_emptied
+    }
+
     /// Asks the oldest idle connection to go. False where none is idle, or so many are on their way
     /// out that there might not be files for more.
     fn make_room(&mut self) -> bool {
@@ -165,6 +183,11 @@ impl Drop for Guest {
         seats.by_number.remove(&self.number);
         seats.leaving -= usize::from(self.seat.leaving.load(Ordering::SeqCst));
         self.roster.left.notify_one();
+        let have_emptied = seats.have_emptied();
+        drop(seats);
+        if have_emptied {
+            memory::give_back();
+        }
     }
 }
 
@@ -192,6 +215,15 @@ mod tests {
         drop(guest);
         assert!(roster.admit(pair().1).is_ok());
         assert_eq!(roster.len(), 0);
+    }
+
+    #[test]
+    fn memory_is_given_back_once_a_crowd_has_gone() {
+        let mut seats = Seats { most: CROWD - 1, ..Seats::default() };
+        assert!(!seats.have_emptied(), "it was none");
+        seats.most = CROWD;
+        assert!(seats.have_emptied());
+        assert!(!seats.have_emptied());
     }
 
     #[test]

@@ -29,7 +29,10 @@ impl Connection<'_> {
         persistence: Persistence,
     ) -> Result<Persistence, Ending> {
         let mut received = Vec::new();
-        match self.receive_head(&mut inner, &mut received, head.is_head) {
+        let received_head = self.receive_head(&mut inner, &mut received, head.is_head);
+        // How long the client takes to read is its own affair.
+        self.turn = None;
+        match received_head {
             Ok(answer) => self.pass_on(inner, &answer, &received, head, persistence),
             Err(Ending::Gone) => {
                 self.recall(inner);
