@@ -253,3 +253,6 @@ impl Waiter {
 fn peer(request: &Request) -> Option<SocketAddr> {
     header::find(request, PEER_FIELD)?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;

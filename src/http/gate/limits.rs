@@ -35,6 +35,8 @@ pub(crate) struct Limits {
     /// The least speed of an upload that others wait for, over `brisk_time`.
     pub(crate) brisk_bytes_per_second: u64,
     pub(crate) brisk_time: Duration,
+    /// How long it may take to get going.
+    pub(crate) brisk_grace: Duration,
     /// Long uploads behind the gate, and in front of it.
     pub(crate) uploads: Bounds,
     /// How long an upload may wait for its turn.
@@ -63,6 +65,7 @@ impl Limits {
             bytes_per_second: 1024,
             brisk_bytes_per_second: 64 * 1024,
             brisk_time: Duration::from_secs(10),
+            brisk_grace: Duration::from_secs(3),
             // What is left of the threads is for bodies that are all here: they hold one only for
             // as long as the work takes.
             uploads: Bounds { places: UPLOADERS * 3 / 4, share: UPLOADERS / 2, waiting: 64 },

@@ -22,7 +22,7 @@ impl Rate {
     /// What is asked of an upload that others wait for.
     pub(super) fn brisk(limits: &Limits) -> Rate {
         Rate {
-            credit: limits.brisk_time,
+            credit: limits.brisk_grace,
             most: limits.brisk_time,
             bytes_per_second: limits.brisk_bytes_per_second,
         }
@@ -44,6 +44,24 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_brisk_may_pause() {
+        let second = Duration::from_secs(1);
+        let limits = Limits {
+            brisk_grace: second,
+            brisk_time: 3 * second,
+            brisk_bytes_per_second: 1000,
+            ..Limits::new(1)
+        };
+        let mut rate = Rate::brisk(&limits);
+        rate.record(second / 2, 900);
+        assert_eq!(rate.patience(), Some(Duration::from_millis(1400)));
+        rate.record(second, 9000);
+        assert_eq!(rate.patience(), Some(3 * second));
+        rate.record(3 * second, 0);
+        assert_eq!(rate.patience(), None);
+    }
 
     #[test]
     fn who_is_slow_runs_out_of_patience() {

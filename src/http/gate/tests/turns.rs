@@ -84,7 +84,7 @@ fn a_clients_uploads_wait_for_each_other_and_for_nobody_elses() {
 fn a_slow_upload_makes_way_for_another_clients() {
     let gate = Fixture::start(
         Passage::open,
-        Limits { brisk_time: Duration::from_millis(100), ..patient(1, 1, 1) },
+        Limits { brisk_grace: Duration::from_millis(100), ..patient(1, 1, 1) },
     );
     let mut slow = upload(&gate, "");
     gate.wait_for_uploads(1, 0);
