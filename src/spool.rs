@@ -149,9 +149,18 @@ impl Spool {
         self.outputs.join(name)
     }
 
+    /// Whether this can be the name of an output file, as [`Spool::keep_output`] makes them.
+    pub(crate) fn is_output_name(name: &str) -> bool {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    }
+
     /// Deletes an output file.
     pub(crate) fn discard_output(&self, name: &str) {
-        discard(&self.output_path(name));
+        if Spool::is_output_name(name) {
+            discard(&self.output_path(name));
+        } else {
+            log::error!("{name:?} is not the name of an output file: nothing is deleted");
+        }
     }
 }
 

@@ -19,6 +19,10 @@ use super::Error;
 /// and some hold 16-bit values unscaled.
 const LOUDEST: f32 = 32_768.0;
 
+/// Packets in a row without a sample of the track. A film whose sound begins late has some hundred thousand;
+/// a table of a few bytes can claim billions, which nobody could interrupt.
+const FRUITLESS_MAX: u32 = 1_000_000;
+
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     let mut codecs = CodecRegistry::new();
     symphonia::default::register_enabled_codecs(&mut codecs);
@@ -89,7 +93,7 @@ impl Decoder {
 
     /// The samples of the next packet that has some. Packets that are broken are left out.
     pub(super) fn next_samples(&mut self) -> Result<Option<Samples<'_>>, Error> {
-        loop {
+        for _ in 0..FRUITLESS_MAX {
             let packet = match self.format.next_packet() {
                 Ok(Some(packet)) => packet,
                 Ok(None) => return self.end().map(|()| None),
@@ -119,6 +123,9 @@ impl Decoder {
                 return Ok(Some(Samples { rate: self.rate, mono: &self.mono }));
             }
         }
+        let error = MediaError::DecodeError("it has a million packets without a sample");
+        self.complaint.get_or_insert_with(|| error.to_string());
+        self.break_off(error).map(|()| None)
     }
 
     /// The recording goes on as another one, with other tracks.

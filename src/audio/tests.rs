@@ -233,6 +233,24 @@ fn no_flipped_bits_panic() {
     }
 }
 
+/// A run of a fragment counts its samples, and their length may be nothing.
+#[test]
+fn a_count_of_empty_packets_kept_a_worker_busy_for_hours() {
+    let mut bytes = include_bytes!("../../fuzz/corpus/audio/fragmented.mp4").to_vec();
+    let place = |name: &[u8; 4]| {
+        bytes.windows(4).position(|four| four == name).expect("a fragment has it") + 4
+    };
+    let (header, run) = (place(b"tfhd"), place(b"trun"));
+    // Its fields: version and flags, track, base offset, duration, size, flags.
+    bytes[header + 20..header + 24].fill(0);
+    // Its fields: version and flags (nothing is said of each sample), count.
+    bytes[run..run + 4].fill(0);
+    bytes[run + 4..run + 8].copy_from_slice(&50_000_000_u32.to_be_bytes());
+    let error = samples(bytes).unwrap_err();
+    assert_eq!(error.code(), "undecodable");
+    assert!(error.to_string().contains("packets without a sample"), "{error}");
+}
+
 #[test]
 fn a_disk_that_fails_is_not_the_files_fault() {
     /// Ends in the system's error after some bytes.

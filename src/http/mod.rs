@@ -5,6 +5,8 @@
 mod admission;
 mod draft;
 mod file_name;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod gate;
 mod header;
 mod health;

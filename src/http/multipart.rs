@@ -10,6 +10,8 @@ use memchr::memmem::{self, Finder};
 
 pub(crate) use self::head::PartHead;
 
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod head;
 #[cfg(test)]
 mod tests;

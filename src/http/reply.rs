@@ -67,7 +67,7 @@ impl Reply {
         self
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn status(&self) -> u16 {
         self.status
     }

@@ -90,6 +90,10 @@ pub(crate) fn check_url(url: &str, policy: CallbackPolicy) -> Result<(), Callbac
     if url.len() > LONGEST_URL {
         return Err(CallbackRefused::TooLong);
     }
+    // Behind a `#` the parser takes anything.
+    if url.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err(CallbackRefused::NotAUrl);
+    }
     let uri: Uri = url.parse().map_err(|_| CallbackRefused::NotAUrl)?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(CallbackRefused::NotAUrl);
@@ -124,7 +128,7 @@ fn check_host(host: &str, policy: CallbackPolicy) -> Result<(), CallbackRefused>
     }
     // A name may end in the root's dot.
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    if host.is_empty() {
+    if !host.split('.').all(is_label) {
         return Err(CallbackRefused::NotAUrl);
     }
     if let Ok(address) = host.parse::<Ipv4Addr>() {
@@ -139,6 +143,13 @@ fn check_host(host: &str, policy: CallbackPolicy) -> Result<(), CallbackRefused>
         return judge(host, Reach::Local, "this machine itself", policy);
     }
     Ok(())
+}
+
+/// Whether this can be between the dots of a name that is called. Other characters come in percent-encoded
+/// or not at all, and who decodes a host may find an address in it.
+fn is_label(label: &str) -> bool {
+    !label.is_empty()
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// Whether resolvers take a host that ends in this label for an IPv4 address (URL standard, "ends
@@ -282,5 +293,7 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;

@@ -14,14 +14,14 @@ use self::intake::Pumped;
 use super::Premises;
 use super::ahead::Turn;
 use super::body::Body;
-use super::head::{self, Framing, HEAD_MAX, Head, InnerFraming, Parsed, Persistence};
+use super::head::{Framing, Head, InnerFraming, Parsed, Persistence};
 use super::idle;
 use super::inbox::{Inbox, readable};
 use super::inner::Inner;
 use super::rate::Rate;
 use super::roster::Guest;
 use super::uploads::Place;
-use crate::http::admission::Cors;
+use crate::http::admission::{Cors, Knock};
 use crate::http::problem::{Code, Problem};
 use crate::http::reply::Reply;
 
@@ -113,29 +113,16 @@ impl Connection<'_> {
         let mut deadline = None;
         let mut scanned = 0;
         loop {
-            // Line ends before a request are what some clients put after the body before it.
-            while scanned == 0 && self.inbox.unread().starts_with(b"\r\n") {
-                self.inbox.consume(2);
-            }
-            let unread = self.inbox.unread();
-            let seen = &unread[..unread.len().min(HEAD_MAX)];
-            if seen != b"\r" {
-                if let Some(end) = head::end_of_head(seen, scanned)? {
-                    let head = Head::parse(&seen[..end], self.peer, |knock| {
-                        let judgement = (self.premises.judge)(knock);
-                        self.cors = judgement.cors;
-                        judgement.verdict
-                    })?;
-                    self.inbox.consume(end);
-                    return Ok(Some(head));
-                }
-                scanned = seen.len();
-            }
-            if seen.len() == HEAD_MAX {
-                return Err(head::too_large(seen).into());
+            let judge = |knock: &Knock<'_>| {
+                let judgement = (self.premises.judge)(knock);
+                self.cors = judgement.cors;
+                judgement.verdict
+            };
+            if let Some(head) = Head::take(&mut self.inbox, &mut scanned, self.peer, judge)? {
+                return Ok(Some(head));
             }
             let filled = match deadline {
-                None if unread.is_empty() => {
+                None if self.inbox.unread().is_empty() => {
                     idle::wait(self.client, self.guest)?;
                     self.inbox.fill(self.client)?
                 }

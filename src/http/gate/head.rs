@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use httparse::Header;
 use memchr::{memchr, memchr_iter};
 
+use super::inbox::Inbox;
 use super::passage::Secret;
 use crate::http::admission::{Admitted, CLIENT_FIELD, ClientId, Knock};
 use crate::http::header::is_token;
@@ -129,6 +130,31 @@ pub(super) fn too_large(bytes: &[u8]) -> Problem {
 }
 
 impl Head {
+    /// Takes the head that is unread out of `inbox`, if all of it is there; the first `scanned`
+    /// bytes are known not to hold its end. The rest as in [`parse`](Head::parse).
+    pub(super) fn take(
+        inbox: &mut Inbox,
+        scanned: &mut usize,
+        peer: SocketAddr,
+        judge: impl FnOnce(&Knock<'_>) -> Result<Admitted, Problem>,
+    ) -> Result<Option<Parsed>, Problem> {
+        // Line ends before a request are what some clients put after the body before it.
+        while *scanned == 0 && inbox.unread().starts_with(b"\r\n") {
+            inbox.consume(2);
+        }
+        let unread = inbox.unread();
+        let seen = &unread[..unread.len().min(HEAD_MAX)];
+        if seen != b"\r" {
+            if let Some(end) = end_of_head(seen, *scanned)? {
+                let head = Head::parse(&seen[..end], peer, judge)?;
+                inbox.consume(end);
+                return Ok(Some(head));
+            }
+            *scanned = seen.len();
+        }
+        if seen.len() == HEAD_MAX { Err(too_large(seen)) } else { Ok(None) }
+    }
+
     /// Reads a head that is all here; `peer` is whom it came from. `judge` is asked about one that
     /// can be read.
     pub(super) fn parse(
@@ -304,7 +330,8 @@ impl<'a> Fields<'a> {
         let is_nominated =
             |name: &str| self.listed("connection").any(|n| n.eq_ignore_ascii_case(name.as_bytes()));
         for field in self.0.iter().filter(|field| !is_dropped(field.name)) {
-            if !is_nominated(field.name) {
+            // Whom the request is for is no matter of this connection, whatever the client says.
+            if field.name.eq_ignore_ascii_case("host") || !is_nominated(field.name) {
                 for part in [field.name.as_bytes(), b": ", field.value.trim_ascii(), b"\r\n"] {
                     passed.extend_from_slice(part);
                 }

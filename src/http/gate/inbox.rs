@@ -123,7 +123,7 @@ pub(super) fn retried<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Inbox {
     /// As if this had been read.
     pub(super) fn feed(&mut self, bytes: &[u8]) {

@@ -12,6 +12,8 @@ mod bell;
 mod body;
 mod connection;
 mod entrance;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod head;
 mod idle;
 mod inbox;

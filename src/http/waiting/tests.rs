@@ -34,6 +34,7 @@ impl House {
         let config = Config::default();
         let limits = Limits {
             max_queued: config.max_queued,
+            per_client: config.max_queued,
             max_attempts: config.max_attempts,
             keep: config.keep,
         };
@@ -85,6 +86,7 @@ fn submit(shared: &Shared) -> JobId {
         callback: None,
         created_at: Timestamp::now(),
         client: String::new(),
+        sender: String::new(),
         idempotency_key: None,
         coalesce: false,
     };

@@ -158,6 +158,31 @@ fn odd_forms_of_ipv4_are_refused() {
     }
 }
 
+/// The last label of `127.0.0.1..` was looked at, which is empty, and the rest taken for a name.
+#[test]
+fn an_address_with_two_dots_behind_it_was_taken_for_a_name() {
+    for host in ["127.0.0.1..", "localhost..", "127.0.0.1...", "example..com", ".example.com"] {
+        let refused = check_url(&format!("http://{host}/"), Any);
+        assert_eq!(refused, Err(CallbackRefused::NotAUrl), "{host}");
+    }
+}
+
+#[test]
+fn an_address_in_percent_encoding_was_taken_for_a_name() {
+    for host in ["127%2e0%2e0%2e1", "%31%32%37.0.0.1", "local%68ost", "a%00b", "a!b", "a$b,c"] {
+        let refused = check_url(&format!("http://{host}/"), Any);
+        assert_eq!(refused, Err(CallbackRefused::NotAUrl), "{host}");
+    }
+}
+
+#[test]
+fn line_ends_behind_a_fragment_were_let_through() {
+    for url in ["http://h/#\r\nX: y", "http://h#\0", "http://h/#a b", "http://h/#\u{85}"] {
+        assert_eq!(check_url(url, Any), Err(CallbackRefused::NotAUrl), "{url:?}");
+    }
+    assert_eq!(check_url("http://example.com/#part", Public), Ok(()));
+}
+
 #[test]
 fn what_is_not_a_callback_is_refused() {
     for (url, why) in [

@@ -11,24 +11,29 @@ use crate::queue::{NextDelivery, PER_HOST, Skip};
 
 /// A host with pending deliveries, and when the first of them is due.
 struct Host {
-    name: String,
+    /// Text, unless the row is damaged: one such host must not stand before those behind it.
+    name: Vec<u8>,
     first_due: Timestamp,
 }
 
 /// The next host after `name` in the order of names: one step in the index, however many deliveries
 /// wait for each.
-fn host_after(conn: &Connection, name: Option<&str>) -> rusqlite::Result<Option<Host>> {
-    let host = |row: &rusqlite::Row<'_>| Ok(Host { name: row.get(0)?, first_due: row.get(1)? });
+fn host_after(conn: &Connection, name: Option<&[u8]>) -> rusqlite::Result<Option<Host>> {
+    let host = |row: &rusqlite::Row<'_>| {
+        Ok(Host { name: row.get_ref(0)?.as_bytes()?.to_vec(), first_due: row.get(1)? })
+    };
     match name {
         None => conn
             .prepare_cached(
-                "SELECT host, due_at FROM deliveries WHERE state = 'pending'
+                "SELECT host, due_at FROM deliveries
+                 WHERE state = 'pending' AND due_at IS NOT NULL
                  ORDER BY host, due_at LIMIT 1",
             )?
             .query_row([], host),
         Some(name) => conn
             .prepare_cached(
-                "SELECT host, due_at FROM deliveries WHERE state = 'pending' AND host > ?1
+                "SELECT host, due_at FROM deliveries
+                 WHERE state = 'pending' AND due_at IS NOT NULL AND host > CAST(?1 AS TEXT)
                  ORDER BY host, due_at LIMIT 1",
             )?
             .query_row([name], host),
@@ -38,12 +43,12 @@ fn host_after(conn: &Connection, name: Option<&str>) -> rusqlite::Result<Option<
 
 /// The hosts that `skip` does not leave out.
 fn hosts(conn: &Connection, skip: &Skip) -> rusqlite::Result<Vec<Host>> {
-    let parked: HashSet<&str> = skip.hosts.iter().map(String::as_str).collect();
+    let parked: HashSet<&[u8]> = skip.hosts.iter().map(String::as_bytes).collect();
     let mut hosts = Vec::new();
     let mut last = None;
     while let Some(host) = host_after(conn, last.as_deref())? {
         last = Some(host.name.clone());
-        if !parked.contains(host.name.as_str()) {
+        if !parked.contains(&*host.name) {
             hosts.push(host);
         }
     }
@@ -53,7 +58,7 @@ fn hosts(conn: &Connection, skip: &Skip) -> rusqlite::Result<Vec<Host>> {
 /// The first pending deliveries to one host that are due by `by` and not busy, with their times.
 fn first_to(
     conn: &Connection,
-    host: &str,
+    host: &[u8],
     by: Timestamp,
     busy: &HashSet<DeliveryId>,
     limit: usize,
@@ -61,13 +66,13 @@ fn first_to(
     let mut statement = conn.prepare_cached(
         "SELECT d.id, jobs.id, d.url, d.attempts, d.due_at
          FROM deliveries AS d JOIN jobs ON jobs.seq = d.job
-         WHERE d.state = 'pending' AND d.host = ?1 AND d.due_at <= ?2
+         WHERE d.state = 'pending' AND d.host = CAST(?1 AS TEXT) AND d.due_at <= ?2
          ORDER BY d.due_at",
     )?;
     let mut found = Vec::with_capacity(limit);
     let mut rows = statement.query(params![host, by])?;
     while let Some(row) = rows.next()? {
-        let delivery = rows::delivery(row)?;
+        let Some(delivery) = rows::undamaged(rows::delivery(row)).transpose()? else { continue };
         if busy.contains(&delivery.id) {
             continue;
         }

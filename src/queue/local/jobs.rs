@@ -23,13 +23,37 @@ pub(super) struct Claimed {
     pub(super) body: ClaimedBody,
 }
 
-/// Takes the oldest ready job; `None` where there is none.
-pub(super) fn claim(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<Option<Claimed>> {
+/// Takes the oldest ready job; `None` where there is none. One whose row is damaged is failed, and the
+/// next taken: it would stand before all others for ever.
+pub(super) fn claim(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    keep: Duration,
+) -> rusqlite::Result<Option<Claimed>> {
+    loop {
+        match take_oldest(tx, now)? {
+            None => return Ok(None),
+            Some(Taken::Whole(claimed)) => return Ok(Some(claimed)),
+            Some(Taken::Damaged { seq, why }) => {
+                log::error!("job {seq} in the store is damaged, and given up: {why}");
+                give_up_damaged(tx, seq, now, keep)?;
+            }
+        }
+    }
+}
+
+/// The oldest ready job, as it could be read.
+enum Taken {
+    Whole(Claimed),
+    Damaged { seq: i64, why: rusqlite::Error },
+}
+
+fn take_oldest(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<Option<Taken>> {
     let taken = tx
         .conn
         .prepare_cached(concat!(
-            "UPDATE jobs SET state = 'running', attempt = attempt + 1, fence = fence + 1,
-                 started_at = ?1, error_code = NULL, error_message = NULL
+            "UPDATE jobs SET state = 'running', attempt = min(attempt, 4294967294) + 1,
+                 fence = min(fence, 9223372036854775806) + 1, started_at = ?1, error_code = NULL, error_message = NULL
              WHERE seq = (SELECT seq FROM jobs INDEXED BY jobs_ready
                           WHERE state = 'queued' AND ready_at IS NULL ORDER BY seq LIMIT 1)
              RETURNING ",
@@ -37,20 +61,47 @@ pub(super) fn claim(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<Option<
             ", seq, fence, input_in_file"
         ))?
         .query_row([now], |row| {
-            Ok((rows::unfinished_job(row)?, row.get(17)?, rows::length(row, 18)?, row.get(19)?))
+            let seq: i64 = row.get(17)?;
+            let read = || Ok((rows::unfinished_job(row)?, rows::length(row, 18)?, row.get(19)?));
+            Ok((seq, read()))
         })
         .optional()?;
-    let Some((job, seq, fence, in_file)) = taken else { return Ok(None) };
-    let body = if in_file { ClaimedBody::InFile } else { inline_body(tx.conn, seq)? };
+    let Some((seq, read)) = taken else { return Ok(None) };
     tx.counts.queued -= 1;
+    let (job, fence, in_file) = match read {
+        Ok(read) => read,
+        Err(why) if rows::is_damage(&why) => return Ok(Some(Taken::Damaged { seq, why })),
+        Err(error) => return Err(error),
+    };
+    let body = if in_file { ClaimedBody::InFile } else { inline_body(tx.conn, seq)? };
     tx.counts.running += 1;
-    Ok(Some(Claimed { job, fence, body }))
+    Ok(Some(Taken::Whole(Claimed { job, fence, body })))
+}
+
+/// Fails a job that cannot be read. Nobody is called: what would be said could not be read, either.
+fn give_up_damaged(
+    tx: &mut Tx<'_>,
+    seq: i64,
+    now: Timestamp,
+    keep: Duration,
+) -> rusqlite::Result<()> {
+    tx.conn
+        .prepare_cached(
+            "UPDATE jobs SET state = ?1, finished_at = ?2, expires_at = ?3,
+                 error_code = 'damaged', error_message = 'its row in the job store is damaged'
+             WHERE seq = ?4",
+        )?
+        .execute(params![running_after(Transition::Fail).as_str(), now, now.after(keep), seq])?;
+    Ok(())
 }
 
 fn inline_body(conn: &Connection, seq: i64) -> rusqlite::Result<ClaimedBody> {
-    conn.prepare_cached("SELECT body FROM inputs WHERE job = ?1")?
+    let body = conn
+        .prepare_cached("SELECT body FROM inputs WHERE job = ?1")?
         .query_row([seq], |row| row.get(0))
-        .map(ClaimedBody::Inline)
+        .optional()?;
+    // One that is neither here nor there is found to be lost when it is handed out.
+    Ok(body.map_or(ClaimedBody::InFile, ClaimedBody::Inline))
 }
 
 /// Ends a job by its lease.
@@ -131,7 +182,8 @@ pub(super) fn settle(
         tx.conn
             .prepare_cached(
                 "INSERT INTO deliveries (job, id, url, host, state, due_at)
-                 VALUES (?1, ?2, ?3, ?4, 'pending', ?5)",
+                 VALUES (?1, ?2, ?3, ?4, 'pending', ?5)
+                 ON CONFLICT (job) DO NOTHING",
             )?
             .execute(params![
                 ended.seq,
@@ -208,7 +260,7 @@ pub(super) fn release(tx: &mut Tx<'_>, lease: &Lease) -> rusqlite::Result<Record
     let changed = tx
         .conn
         .prepare_cached(
-            "UPDATE jobs SET state = ?1, attempt = attempt - 1, ready_at = NULL
+            "UPDATE jobs SET state = ?1, attempt = max(attempt - 1, 0), ready_at = NULL
              WHERE id = ?2 AND state = 'running' AND fence = ?3",
         )?
         .execute(params![
@@ -230,7 +282,7 @@ pub(super) fn release_all(tx: &mut Tx<'_>) -> rusqlite::Result<usize> {
     let changed = tx
         .conn
         .prepare_cached(
-            "UPDATE jobs SET state = ?1, attempt = attempt - 1, ready_at = NULL
+            "UPDATE jobs SET state = ?1, attempt = max(attempt - 1, 0), ready_at = NULL
              WHERE state = 'running'",
         )?
         .execute([running_after(Transition::Release).as_str()])?;

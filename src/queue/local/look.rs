@@ -38,18 +38,21 @@ pub(super) fn output(
 pub(super) fn list(conn: &Connection, page: &Page) -> rusqlite::Result<Vec<Job>> {
     // No id is greater than this one.
     const LAST: &str = "ffffffff-ffff-ffff-ffff-ffffffffffff";
-    let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
     let after = page.after.map_or_else(|| LAST.to_owned(), |id| id.to_string());
     match page.state {
         None => conn
-            .prepare_cached(select_job!("WHERE jobs.id < ?1 ORDER BY jobs.id DESC LIMIT ?2"))?
-            .query_map(params![after, limit], rows::job)?
+            .prepare_cached(select_job!("WHERE jobs.id < ?1 ORDER BY jobs.id DESC"))?
+            .query_map([after], rows::job)?
+            .filter_map(rows::undamaged)
+            .take(page.limit)
             .collect(),
         Some(state) => conn
             .prepare_cached(select_job!(
-                "WHERE jobs.state = ?3 AND jobs.id < ?1 ORDER BY jobs.id DESC LIMIT ?2"
+                "WHERE jobs.state = ?2 AND jobs.id < ?1 ORDER BY jobs.id DESC"
             ))?
-            .query_map(params![after, limit, state.as_str()], rows::job)?
+            .query_map(params![after, state.as_str()], rows::job)?
+            .filter_map(rows::undamaged)
+            .take(page.limit)
             .collect(),
     }
 }
@@ -62,7 +65,8 @@ pub(super) fn ahead(conn: &Connection, id: JobId) -> rusqlite::Result<Option<Ahe
         .optional()?;
     let Some(seq) = seq else { return Ok(None) };
     conn.prepare_cached(
-        "SELECT count(*), coalesce(sum(input_bytes), 0) FROM jobs INDEXED BY jobs_ready
+        // A sum of integers that overflows is an error, and one damaged length would be enough.
+        "SELECT count(*), CAST(max(total(input_bytes), 0) AS INTEGER) FROM jobs INDEXED BY jobs_ready
          WHERE state = 'queued' AND ready_at IS NULL AND seq < ?1",
     )?
     .query_row([seq], |row| {

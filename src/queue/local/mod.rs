@@ -22,6 +22,8 @@ use crate::crew::Never;
 use crate::spool::{NewInput, Spool};
 
 mod deliveries;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod jobs;
 mod look;
 mod readers;
@@ -267,8 +269,8 @@ impl Queue for LocalQueue {
                 return Ok(None);
             }
             self.refill_if_wanted()?;
-            let now = Timestamp::now();
-            match self.change(Survives::Kill, move |tx| jobs::claim(tx, now)) {
+            let (now, keep) = (Timestamp::now(), self.limits.keep);
+            match self.change(Survives::Kill, move |tx| jobs::claim(tx, now, keep)) {
                 Ok(Some(claimed)) => return Ok(Some(self.hand_out(claimed))),
                 // The job that was announced is canceled by now.
                 Ok(None) => {}

@@ -99,6 +99,7 @@ impl Announcer {
              WHERE state = 'queued' AND ready_at IS NULL ORDER BY seq LIMIT ?1",
         )?
         .query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| super::rows::parsed(row, 0))?
+        .filter_map(super::rows::undamaged)
         .collect()
     }
 }

@@ -46,6 +46,7 @@ fn give_up_worn_out(conn: &Connection, limits: &Limits, now: Timestamp) -> rusql
             let ended = Ended { seq: row.get(1)?, in_file: row.get(2)?, callback: row.get(3)? };
             Ok((rows::parsed(row, 0)?, ended))
         })?
+        .filter_map(rows::undamaged)
         .collect::<rusqlite::Result<_>>()?;
     // Nothing is announced and no count kept: that begins when everything is taken back.
     let mut tx = Tx::new(conn, Counts::default());
@@ -111,10 +112,12 @@ fn tidy(conn: &Connection, spool: &Spool) -> Result<usize, QueueError> {
     let inputs: HashSet<JobId> = conn
         .prepare("SELECT id FROM jobs WHERE state IN ('queued', 'running') AND input_in_file")?
         .query_map([], |row| rows::parsed(row, 0))?
+        .filter_map(rows::undamaged)
         .collect::<rusqlite::Result<_>>()?;
     let outputs: HashSet<String> = conn
         .prepare("SELECT file FROM outputs WHERE file IS NOT NULL")?
         .query_map([], |row| row.get(0))?
+        .filter_map(rows::undamaged)
         .collect::<rusqlite::Result<_>>()?;
     spool
         .tidy(&inputs, &outputs)

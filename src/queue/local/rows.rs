@@ -96,7 +96,7 @@ pub(super) fn output(row: &Row<'_>, spool: &Spool) -> rusqlite::Result<StoredOut
         "text" => StoredData::Text(row.get(1)?),
         "json" => StoredData::Json(from_json(row, 1)?),
         _ => StoredData::File {
-            path: spool.output_path(&row.get::<_, String>(2)?),
+            path: spool.output_path(&file_name(row, 2)?),
             name: row.get(3)?,
             content_type: row.get(4)?,
             bytes: length(row, 5)?,
@@ -125,6 +125,15 @@ pub(super) fn delivery_attempt(row: &Row<'_>) -> rusqlite::Result<DeliveryAttemp
         error: row.get(4)?,
         next_attempt_at: row.get(5)?,
     })
+}
+
+/// The name of a file in the spool: never a way out of it.
+fn file_name(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    let name: String = row.get(column)?;
+    match Spool::is_output_name(&name) {
+        true => Ok(name),
+        false => Err(unreadable(column, format!("{name:?} is not the name of a file"))),
+    }
 }
 
 /// A job's state.
@@ -176,6 +185,29 @@ fn delivery_state(word: &str, column: usize) -> rusqlite::Result<DeliveryState> 
         "delivered" => Ok(DeliveryState::Delivered),
         "dead" => Ok(DeliveryState::Dead),
         _ => Err(unreadable(column, format!("{word:?} is not a delivery's state"))),
+    }
+}
+
+/// Whether what is in the row cannot be read, rather than the store.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
+}
+
+/// What was read of a row among many; `None` where that cannot be read: a damaged row must not hide the
+/// others.
+pub(super) fn undamaged<T>(read: rusqlite::Result<T>) -> Option<rusqlite::Result<T>> {
+    match read {
+        Err(error) if is_damage(&error) => {
+            log::error!("a damaged row of the job store is left out: {error}");
+            None
+        }
+        read => Some(read),
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) fn ready(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<usize> 
              RETURNING seq, id",
         )?
         .query_map([now], |row| Ok((row.get(0)?, rows::parsed(row, 1)?)))?
+        .filter_map(rows::undamaged)
         .collect::<rusqlite::Result<_>>()?;
     readied.sort_unstable();
     for (_, id) in &readied {

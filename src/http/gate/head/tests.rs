@@ -47,6 +47,14 @@ fn what_goes_on_is_written_anew() {
 }
 
 #[test]
+fn the_host_was_left_out_where_the_client_named_it_among_the_connections_fields() {
+    let head = parse(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: x, Host\r\nX: 1\r\n\r\n").unwrap();
+    let sent =
+        String::from_utf8(head.for_inner(InnerFraming::None, &Secret::new().unwrap())).unwrap();
+    assert!(sent.contains("\r\nHost: h\r\n") && !sent.contains("X: 1"), "{sent}");
+}
+
+#[test]
 fn a_body_is_framed_one_way_or_the_request_refused() {
     let framing = |fields: &str| post(fields).map(|head| head.framing);
     assert_eq!(framing(""), Ok(Framing::None));
