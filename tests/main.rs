@@ -3,7 +3,7 @@
 //! | module | what it holds the server to |
 //! |---|---|
 //! | `access` | keys, names, other sites' pages, rates and shares |
-//! | `attack` | what a stranger may send, while another client is served |
+//! | `attack` | what a stranger may send to the real program, while another client is served |
 //! | `callbacks` | the ring back, from the request to the receiver |
 //! | `http` | the wire contract: refusals, repeats, waits, pages |
 //! | `uploads` | inputs on their way in: forms and raw bodies, broken, cut off, stalled |
@@ -15,6 +15,7 @@
 //! | `restart` | what a stop leaves for the next start: queued, running, undelivered |
 
 mod access;
+#[cfg(all(feature = "cli", feature = "whisper", target_os = "linux"))]
 mod attack;
 mod callbacks;
 #[cfg(feature = "cli")]

@@ -1,6 +1,7 @@
 //! From bytes to the samples of one sound track, at its own rate.
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -12,6 +13,7 @@ use symphonia::core::errors::Error as MediaError;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackFlags, TrackType};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
 
 use super::Error;
 
@@ -22,6 +24,9 @@ const LOUDEST: f32 = 32_768.0;
 /// Packets in a row without a sample of the track. A film whose sound begins late has some hundred thousand;
 /// a table of a few bytes can claim billions, which nobody could interrupt.
 const FRUITLESS_MAX: u32 = 1_000_000;
+/// What may be read of a file before it is known what it is, and then before each next packet of sound,
+/// in bytes: decoders keep pictures, notes and tables in memory, up to twice as large as they are.
+const ASIDE_MAX: u64 = 24 * 1024 * 1024;
 
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     let mut codecs = CodecRegistry::new();
@@ -59,14 +64,17 @@ impl Decoder {
             return Err(Error::Empty);
         }
         let stream = MediaSourceStream::new(Box::new(source), Default::default());
-        let format = symphonia::default::get_probe()
-            .probe(
-                &Default::default(),
-                stream,
-                FormatOptions::default(),
-                MetadataOptions::default(),
-            )
-            .map_err(cannot_open)?;
+        let probe = || {
+            symphonia::default::get_probe()
+                .probe(
+                    &Default::default(),
+                    stream,
+                    FormatOptions::default(),
+                    MetadataOptions::default(),
+                )
+                .map_err(cannot_open)
+        };
+        let format = surviving(probe).map_err(undecodable)??;
         let (track, codec, rate) = pick_track(format.as_ref())?;
         Ok(Decoder {
             format,
@@ -94,29 +102,29 @@ impl Decoder {
     /// The samples of the next packet that has some. Packets that are broken are left out.
     pub(super) fn next_samples(&mut self) -> Result<Option<Samples<'_>>, Error> {
         for _ in 0..FRUITLESS_MAX {
-            let packet = match self.format.next_packet() {
-                Ok(Some(packet)) => packet,
-                Ok(None) => return self.end().map(|()| None),
-                Err(MediaError::ResetRequired) => {
+            self.source.allow(ASIDE_MAX);
+            let packet = match surviving(|| self.format.next_packet()) {
+                Ok(Ok(Some(packet))) => packet,
+                Ok(Ok(None)) => return self.end().map(|()| None),
+                Ok(Err(MediaError::ResetRequired)) => {
                     self.begin_again()?;
                     continue;
                 }
-                Err(error) => return self.break_off(error).map(|()| None),
+                Ok(Err(error)) => return self.break_off(error).map(|()| None),
+                Err(gave_up) => return self.break_off(gave_up.into()).map(|()| None),
             };
             if packet.track_id != self.track {
                 continue;
             }
-            match self.codec.decode(&packet) {
-                Ok(decoded) => {
-                    self.rate = decoded.spec().rate();
-                    mix_down(&decoded, &mut self.interleaved, &mut self.mono);
-                }
-                Err(error) => {
+            match surviving(|| self.decode(&packet)) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
                     self.lost += 1;
                     self.complaint = Some(error.to_string());
                     self.codec.reset();
                     continue;
                 }
+                Err(gave_up) => return self.break_off(gave_up.into()).map(|()| None),
             }
             if !self.mono.is_empty() {
                 self.heard += self.mono.len() as u64;
@@ -126,6 +134,14 @@ impl Decoder {
         let error = MediaError::DecodeError("it has a million packets without a sample");
         self.complaint.get_or_insert_with(|| error.to_string());
         self.break_off(error).map(|()| None)
+    }
+
+    /// Decodes a packet into `mono`.
+    fn decode(&mut self, packet: &Packet) -> Result<(), MediaError> {
+        let decoded = self.codec.decode(packet)?;
+        self.rate = decoded.spec().rate();
+        mix_down(&decoded, &mut self.interleaved, &mut self.mono);
+        Ok(())
     }
 
     /// The recording goes on as another one, with other tracks.
@@ -162,14 +178,36 @@ impl Decoder {
     }
 }
 
+/// A decoder panicked over a file that it cannot cope with.
+struct GaveUp;
+
+impl From<GaveUp> for MediaError {
+    fn from(GaveUp: GaveUp) -> MediaError {
+        MediaError::DecodeError("its decoder gave up")
+    }
+}
+
+/// The file is at fault when a decoder panics, and not the server. What has panicked is not used
+/// again.
+fn surviving<T>(decoding: impl FnOnce() -> T) -> Result<T, GaveUp> {
+    catch_unwind(AssertUnwindSafe(decoding)).map_err(|_| GaveUp)
+}
+
+fn undecodable(error: impl Into<MediaError>) -> Error {
+    Error::Undecodable(error.into().to_string())
+}
+
 /// What an error before the first packet means.
 fn cannot_open(error: MediaError) -> Error {
     match error {
         MediaError::IoError(error) if error.raw_os_error().is_some() => Error::Read(error),
+        MediaError::IoError(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Error::Undecodable("its pictures, notes or tables are longer than 24 MiB".into())
+        }
         MediaError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             Error::Undecodable("no known format, or its header is cut off".into())
         }
-        error => Error::Undecodable(error.to_string()),
+        error => undecodable(error),
     }
 }
 
@@ -188,13 +226,15 @@ fn pick_track(format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>, 
             complaint.get_or_insert_with(|| "its codec is not known".to_owned());
             continue;
         };
-        match CODECS.make_audio_decoder(parameters, &AudioDecoderOptions::default()) {
-            Ok(codec) => {
+        let options = AudioDecoderOptions::default();
+        match surviving(|| CODECS.make_audio_decoder(parameters, &options)) {
+            Ok(Ok(codec)) => {
                 // Where the header is silent the first packet will tell; this is only a start.
                 let rate = parameters.sample_rate.unwrap_or(super::SAMPLE_RATE);
                 return Ok((track.id, codec, rate));
             }
-            Err(error) => complaint = Some(error.to_string()),
+            Ok(Err(error)) => complaint = Some(error.to_string()),
+            Err(gave_up) => complaint = Some(MediaError::from(gave_up).to_string()),
         }
     }
     Err(complaint.map_or(Error::NoAudio, Error::Undecodable))
@@ -228,9 +268,23 @@ struct Source<R> {
 struct Extent {
     bytes: u64,
     position: AtomicU64,
+    /// Bytes that may still be read.
+    allowance: AtomicU64,
 }
 
 impl Extent {
+    fn allow(&self, bytes: u64) {
+        self.allowance.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How much may be read of what is wanted.
+    fn room(&self, wanted: usize) -> io::Result<usize> {
+        match self.allowance.load(Ordering::Relaxed) {
+            0 => Err(io::ErrorKind::FileTooLarge.into()),
+            left => Ok(usize::try_from(left).unwrap_or(usize::MAX).min(wanted)),
+        }
+    }
+
     fn fraction_read(&self) -> f32 {
         let position = self.position.load(Ordering::Relaxed) as f64;
         (position / self.bytes.max(1) as f64).clamp(0.0, 1.0) as f32
@@ -241,14 +295,17 @@ impl<R: Read + Seek> Source<R> {
     fn new(mut reader: R) -> io::Result<Source<R>> {
         let bytes = reader.seek(SeekFrom::End(0))?;
         reader.seek(SeekFrom::Start(0))?;
-        let extent = Arc::new(Extent { bytes, position: AtomicU64::new(0) });
+        let (position, allowance) = (AtomicU64::new(0), AtomicU64::new(ASIDE_MAX));
+        let extent = Arc::new(Extent { bytes, position, allowance });
         Ok(Source { reader, extent })
     }
 }
 
 impl<R: Read> Read for Source<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.reader.read(buffer)?;
+        let room = self.extent.room(buffer.len())?;
+        let bytes = self.reader.read(&mut buffer[..room])?;
+        self.extent.allowance.fetch_sub(bytes as u64, Ordering::Relaxed);
         self.extent.position.fetch_add(bytes as u64, Ordering::Relaxed);
         Ok(bytes)
     }

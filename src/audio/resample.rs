@@ -8,14 +8,21 @@ use super::{Error, SAMPLE_RATE};
 /// Input samples per step, at least. The filter gets steeper with it: 4096 pass 7 kHz whole and
 /// leave nothing over 8 kHz, where the library's usual 1024 lose 14 dB at 7 kHz.
 const CHUNK: usize = 4096;
-/// Rates that recordings have. A step is a whole number of periods of both rates, at worst one
-/// second: the upper bound keeps its memory small when a broken header names a rate of millions.
+/// Rates that recordings have.
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+/// The longest period that a rate may have in common with 16 kHz, in samples. A step is a whole number
+/// of periods, and takes some 120 bytes of memory for each sample. Whatever is recorded faster than
+/// this has a round number of samples in a second: 192,000, 250,000, 312,500.
+const PERIOD_MAX: u32 = 100_000;
 
 /// Converts one channel to 16 kHz.
 pub(super) struct Resampler {
     rate: u32,
     conversion: Option<Conversion>,
+}
+
+fn common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
 /// What is under way when the rates differ.
@@ -33,7 +40,7 @@ struct Conversion {
 impl Resampler {
     /// From `rate` samples a second.
     pub(super) fn from(rate: u32) -> Result<Resampler, Error> {
-        if !RATES.contains(&rate) {
+        if !RATES.contains(&rate) || rate / common_divisor(rate, SAMPLE_RATE) > PERIOD_MAX {
             return Err(Error::Undecodable(format!("a sample rate of {rate} Hz")));
         }
         let conversion = (rate != SAMPLE_RATE).then(|| Conversion::new(rate)).transpose()?;

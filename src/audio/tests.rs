@@ -187,6 +187,36 @@ fn a_rate_that_nobody_uses_is_refused() {
     }
 }
 
+/// The same FLAC file with so many pictures, each of 10 MB.
+fn illustrated(pictures: usize) -> Vec<u8> {
+    const LENGTH: u32 = 10_000_000;
+    let original = RECORDINGS[2].1;
+    let mut picture = [&[6], &LENGTH.to_be_bytes()[1..], &[0, 0, 0, 3, 0, 0, 0, 9]].concat();
+    picture.extend(b"image/png\0\0\0\0");
+    picture.extend([1_u32, 1, 1, 0, LENGTH - 41].map(u32::to_be_bytes).concat());
+    picture.resize(4 + LENGTH as usize, 0);
+    // The first block says what the sound is like; it is not the last one.
+    let (first, rest) = original.split_at(42);
+    [&first[..4], &[0], &first[5..], &picture.repeat(pictures), rest].concat()
+}
+
+#[test]
+fn pictures_around_the_sound_do_not_fill_the_memory() {
+    assert_eq!(samples(illustrated(2)).unwrap().len(), samples(RECORDINGS[2].1).unwrap().len());
+    let error = samples(illustrated(3)).unwrap_err();
+    assert_eq!(error.code(), "undecodable");
+    assert!(error.to_string().contains("pictures"), "{error}");
+}
+
+#[test]
+fn an_odd_rate_of_hundreds_of_kilohertz_does_not_fill_the_memory() {
+    let error = samples(wav(767_999, 1, &[0.0; 100])).unwrap_err();
+    assert!(error.to_string().contains("767999"), "{error}");
+    for rate in [99_991, 250_000, 312_500, 384_000, 768_000] {
+        assert_eq!(samples(wav(rate, 1, &vec![0.0; rate as usize])).unwrap().len(), 16_000);
+    }
+}
+
 #[test]
 fn a_recording_that_breaks_off_is_read_as_far_as_it_goes() {
     for (kind, bytes) in RECORDINGS {

@@ -86,7 +86,8 @@ pub(crate) fn answer(shared: &Shared, request: &mut Request) -> Result<Answer, P
 
 impl Route {
     fn of(path: &str) -> Result<Route, Problem> {
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let nowhere = || Problem::new(Code::NotFound, "Nothing is here. `GET /` says what is.");
+        let segments: Vec<&str> = path.strip_prefix('/').ok_or_else(nowhere)?.split('/').collect();
         let id = |text: &str| text.parse().map_err(|_| Problem::unknown_job());
         Ok(match segments.as_slice() {
             [""] => Route::Hello,
@@ -97,9 +98,7 @@ impl Route {
             ["jobs", job] => Route::Job(id(job)?),
             ["jobs", job, "result"] => Route::JobResult(id(job)?),
             ["jobs", job, "deliveries"] => Route::JobDeliveries(id(job)?),
-            _ => {
-                return Err(Problem::new(Code::NotFound, "Nothing is here. `GET /` says what is."));
-            }
+            _ => return Err(nowhere()),
         })
     }
 
@@ -136,6 +135,14 @@ fn path_and_query(uri: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_begins_with_no_slash_is_nowhere() {
+        for path in ["..%00/", "x/jobs", "jobs", "*", ""] {
+            assert!(Route::of(path).is_err(), "{path:?}");
+        }
+        assert!(matches!(Route::of("/jobs"), Ok(Route::Jobs)));
+    }
 
     #[test]
     fn splits_a_target() {

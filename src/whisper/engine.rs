@@ -21,8 +21,8 @@ use crate::model::{self, ModelInfo};
 
 /// Whisper looks at the last 223 tokens of a prompt, which are never longer than this in bytes.
 const PROMPT_MAX: usize = 2048;
-/// The longest stretch that Whisper is given at once: 38 MB of samples, and as much again inside.
-const WINDOW: Duration = Duration::from_secs(600);
+/// The longest stretch that Whisper is given at once: 19 MB of samples, and half as much again inside.
+const WINDOW: Duration = Duration::from_secs(300);
 /// Whether OpenBLAS does the matrix work. A second thread then makes it slower (0.84 s instead of 0.71 s
 /// for 11 s of speech on two cores): the two libraries' threads get into each other's way.
 const ON_BLAS: bool = cfg!(feature = "openblas");
@@ -67,7 +67,7 @@ impl Engine {
         })
     }
 
-    /// Cuts recordings into windows of at most this length, instead of ten minutes. Shorter ones
+    /// Cuts recordings into windows of at most this length, instead of five minutes. Shorter ones
     /// take less memory, and are cut more often.
     #[must_use]
     pub fn with_windows(mut self, longest: Duration) -> Engine {
@@ -98,7 +98,7 @@ impl Engine {
 
     /// Transcribes a recording on the calling thread and `threads - 1` more (none with the feature
     /// `openblas`). Less than a tenth of a second, and silence, are an empty transcript. Recordings
-    /// over ten minutes are cut in their pauses and transcribed piece by piece.
+    /// over five minutes are cut in their pauses and transcribed piece by piece.
     ///
     /// # Errors
     /// When the recording cannot be read, the options do not suit the model, the watch says to

@@ -53,6 +53,8 @@ impl Binary {
             // other by spinning.
             .args(["--threads", "1"])
             .args(arguments)
+            // As it is run: a backtrace of a panic keeps the debugging symbols in memory from then on.
+            .env_remove("RUST_BACKTRACE")
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
