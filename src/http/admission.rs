@@ -12,10 +12,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use tiny_http::Request;
+
 use self::keys::Keys;
 use self::meter::Meter;
 pub(crate) use self::site::Cors;
 use self::site::Sites;
+use super::header;
 use super::problem::{Code, Problem};
 use super::reply::Reply;
 use super::routes::{self, Access};
@@ -47,6 +50,11 @@ impl ClientId {
         })
     }
 
+    /// It is on this machine, and has shown no key.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, ClientId::Address(address) if address.is_loopback())
+    }
+
     /// Among whose jobs repeats are looked for: those of the same key. All clients without one are
     /// as one, so that a client whose address changes still finds its job.
     pub(crate) fn scope(&self) -> &str {
@@ -75,6 +83,12 @@ impl FromStr for ClientId {
             Err(()) => text.parse().map(ClientId::Address).map_err(|_| ()),
         }
     }
+}
+
+/// Whose request it is, as the gate says.
+pub(crate) fn client_of(request: &Request) -> Result<ClientId, Problem> {
+    let named = header::find(request, CLIENT_FIELD).and_then(|client| client.parse().ok());
+    named.ok_or_else(|| Problem::internal("a request came past the gate"))
 }
 
 /// What is known of a request when its head has come.

@@ -17,6 +17,7 @@ mod problem;
 mod reply;
 mod result;
 mod routes;
+mod shares;
 mod submit;
 mod upload;
 mod waiting;

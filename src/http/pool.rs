@@ -9,9 +9,11 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
 use tiny_http::Request;
 
+use super::admission;
 use super::problem::{Code, Problem};
 use super::reply::Reply;
 use super::routes::{self, Answer};
+use super::shares::{Share, Shares};
 use super::upload::Framing;
 use super::waiting::{NotParked, Parked, Parking};
 use crate::crew::Crew;
@@ -28,6 +30,8 @@ const POLLS_WAITING: usize = 256;
 /// Threads that write long replies, and replies that may wait for them.
 const DOWNLOADERS: usize = 8;
 const DOWNLOADS_WAITING: usize = 64;
+/// Those of one client, so that one who reads slowly does not keep the others from theirs.
+const DOWNLOADS_EACH: usize = DOWNLOADERS / 2;
 /// Threads that refuse the uploads for which there is no room, and requests that may wait for
 /// them.
 const REFUSERS: usize = 2;
@@ -44,7 +48,16 @@ pub(super) struct Pools {
 struct Desk {
     shared: Arc<Shared>,
     parking: Arc<Parking>,
-    downloads: Sender<(Request, Reply)>,
+    downloads: Sender<Download>,
+    /// The downloads that each client has.
+    shares: Arc<Shares>,
+}
+
+/// A long reply to be written.
+struct Download {
+    request: Request,
+    reply: Reply,
+    _share: Share,
 }
 
 impl Pools {
@@ -55,9 +68,10 @@ impl Pools {
         parking: Arc<Parking>,
         ripe: &Receiver<Parked>,
     ) -> io::Result<Pools> {
-        let write = |(request, reply): (Request, Reply)| surviving(|| reply.send(request));
+        let write = |download: Download| surviving(|| download.reply.send(download.request));
         let downloads = open(crew, "http-download", DOWNLOADERS, DOWNLOADS_WAITING, write)?;
-        let desk = Arc::new(Desk { shared, parking, downloads });
+        let shares = Shares::new(DOWNLOADS_EACH);
+        let desk = Arc::new(Desk { shared, parking, downloads, shares });
         let serve = {
             let desk = Arc::clone(&desk);
             move |request| desk.serve(request)
@@ -162,9 +176,18 @@ impl Desk {
         if !reply.is_long() {
             return reply.send(request);
         }
-        match self.downloads.try_send((request, reply)) {
+        let share = admission::client_of(&request).map(|client| self.shares.take(client));
+        let download = match share {
+            Ok(Some(share)) => Download { request, reply, _share: share },
+            Ok(None) => {
+                return busy("As many long replies go to you as may. Read them first.")
+                    .send(request);
+            }
+            Err(problem) => return problem.reply().send(request),
+        };
+        match self.downloads.try_send(download) {
             Ok(()) => {}
-            Err(TrySendError::Full((request, _))) => {
+            Err(TrySendError::Full(Download { request, .. })) => {
                 let detail = "The server sends as many long replies as it can. Try again soon.";
                 busy(detail).send(request);
             }

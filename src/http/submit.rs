@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tiny_http::Request;
 
-use super::admission::{CLIENT_FIELD, ClientId};
+use super::admission::{self, ClientId};
 use super::draft::{Contract, Draft};
 use super::header;
 use super::jobs;
@@ -166,7 +166,7 @@ fn accept(
     contract: Contract,
     query: &str,
 ) -> Result<Accepted, Problem> {
-    let client = client(request)?;
+    let client = admission::client_of(request)?;
     let announced = Announced {
         content_type: header::find(request, "Content-Type"),
         content_encoding: header::find(request, "Content-Encoding"),
@@ -205,12 +205,6 @@ fn accept(
         Ok(Submitted::Coalesced(job)) => Ok(Accepted::new(Fate::Coalesced, &job)),
         Err(error) => Err(refusal(shared, error)),
     }
-}
-
-/// Whose request it is, as the gate says.
-fn client(request: &Request) -> Result<ClientId, Problem> {
-    let named = header::find(request, CLIENT_FIELD).and_then(|client| client.parse().ok());
-    named.ok_or_else(|| Problem::internal("a request came past the gate"))
 }
 
 /// Reads the body.

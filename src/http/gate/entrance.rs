@@ -14,6 +14,7 @@ use super::Premises;
 use super::connection;
 use super::inbox::readable;
 use crate::crew::Never;
+use crate::http::admission::ClientId;
 use crate::http::problem::{Code, Problem};
 
 /// The stack of a connection's thread, in bytes: its buffers are elsewhere.
@@ -89,10 +90,10 @@ impl Entrance {
             log::debug!("a connection was gone at once: {error}");
             return;
         }
-        let guest = match self.premises.roster.admit(client) {
+        let guest = match self.premises.roster.admit(client, ClientId::of_address(peer.ip())) {
             Ok(guest) => guest,
             Err(client) => {
-                self.complain("there are as many connections as can be; more are refused");
+                self.complain("there are as many connections as can be, of all clients or of one; more are refused");
                 return self.turn_away(client);
             }
         };

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::http::admission::ClientId;
 use crate::memory;
 
 /// How many connections may be on their way out at once, to make room.
@@ -40,6 +41,7 @@ struct Seats {
 /// One open connection.
 pub(super) struct Seat {
     pub(super) client: TcpStream,
+    whose: ClientId,
     /// Between two requests: nothing is lost when it ends now.
     idle: AtomicBool,
     /// It was asked to make room. Set under the lock only.
@@ -64,19 +66,31 @@ impl Roster {
     }
 
     /// Puts a connection on the list. Where there is no place, the oldest of those that are between two
-    /// requests has to go; where all are busy, this one is given back.
-    pub(super) fn admit(self: &Arc<Roster>, client: TcpStream) -> Result<Guest, TcpStream> {
+    /// requests has to go; where all are busy, this one is given back. No client has more than half of
+    /// the places, unless it is on this machine: it may be a proxy, and then is all clients.
+    pub(super) fn admit(
+        self: &Arc<Roster>,
+        client: TcpStream,
+        whose: ClientId,
+    ) -> Result<Guest, TcpStream> {
         let crowded = |seats: &mut Seats| seats.leaving >= LEAVING_MAX;
         let (mut seats, _) = self
             .left
             .wait_timeout_while(self.lock(), LEAVING_TIME, crowded)
             .expect("invariant: no panic under this lock");
-        let staying = seats.by_number.len() - seats.leaving;
-        if self.is_closing() || (staying >= self.most && !seats.make_room()) {
+        let share = if whose.is_local() { self.most } else { self.most.div_ceil(2) };
+        let has_place = !self.is_closing()
+            && (seats.staying_of(&whose) < share || seats.make_room(|seat| seat.whose == whose))
+            && (seats.staying() < self.most || seats.make_room(|_| true));
+        if !has_place {
             return Err(client);
         }
-        let seat =
-            Arc::new(Seat { client, idle: AtomicBool::new(true), leaving: AtomicBool::new(false) });
+        let seat = Arc::new(Seat {
+            client,
+            whose,
+            idle: AtomicBool::new(true),
+            leaving: AtomicBool::new(false),
+        });
         let number = seats.next;
         seats.next += 1;
         seats.by_number.insert(number, Arc::clone(&seat));
@@ -129,14 +143,25 @@ impl Seats {
         have_emptied
     }
 
-    /// Asks the oldest idle connection to go. False where none is idle, or so many are on their way
-    /// out that there might not be files for more.
-    fn make_room(&mut self) -> bool {
+    /// How many have not been asked to go.
+    fn staying(&self) -> usize {
+        self.by_number.len() - self.leaving
+    }
+
+    /// How many of a client's have not.
+    fn staying_of(&self, whose: &ClientId) -> usize {
+        let theirs = |seat: &&Arc<Seat>| seat.whose == *whose && !seat.leaves();
+        self.by_number.values().filter(theirs).count()
+    }
+
+    /// Asks the oldest idle connection of `those` to go. False where none is idle, or so many are on
+    /// their way out that there might not be files for more.
+    fn make_room(&mut self, those: impl Fn(&Seat) -> bool) -> bool {
         if self.leaving >= LEAVING_MAX {
             return false;
         }
-        let stays = |seat: &&Arc<Seat>| seat.is_idle() && !seat.leaving.load(Ordering::SeqCst);
-        let Some(oldest) = self.by_number.values().find(stays) else { return false };
+        let may_go = |seat: &&Arc<Seat>| seat.is_idle() && !seat.leaves() && those(seat);
+        let Some(oldest) = self.by_number.values().find(may_go) else { return false };
         oldest.leaving.store(true, Ordering::SeqCst);
         oldest.end();
         self.leaving += 1;
@@ -147,6 +172,10 @@ impl Seats {
 impl Seat {
     fn is_idle(&self) -> bool {
         self.idle.load(Ordering::SeqCst)
+    }
+
+    fn leaves(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
     }
 
     /// Only reading ends: one that has just begun a request is still answered. Elsewhere than on
@@ -167,7 +196,7 @@ impl Guest {
 
     /// Whether the request at hand is the last one of its connection.
     pub(super) fn is_last(&self) -> bool {
-        self.roster.is_closing() || self.seat.leaving.load(Ordering::SeqCst)
+        self.roster.is_closing() || self.seat.leaves()
     }
 
     /// A request has ended. Says whether another one may begin.
@@ -181,7 +210,7 @@ impl Drop for Guest {
     fn drop(&mut self) {
         let mut seats = self.roster.lock();
         seats.by_number.remove(&self.number);
-        seats.leaving -= usize::from(self.seat.leaving.load(Ordering::SeqCst));
+        seats.leaving -= usize::from(self.seat.leaves());
         self.roster.left.notify_one();
         let have_emptied = seats.have_emptied();
         drop(seats);
@@ -199,6 +228,10 @@ mod tests {
 
     use super::*;
 
+    fn local() -> ClientId {
+        ClientId::of_address([127, 0, 0, 1].into())
+    }
+
     fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -214,11 +247,11 @@ mod tests {
     #[test]
     fn a_place_is_free_again_when_its_guest_has_gone() {
         let roster = Arc::new(Roster::new(1));
-        let guest = roster.admit(pair().1).ok().unwrap();
+        let guest = roster.admit(pair().1, local()).ok().unwrap();
         guest.begin();
-        assert!(roster.admit(pair().1).is_err());
+        assert!(roster.admit(pair().1, local()).is_err());
         drop(guest);
-        assert!(roster.admit(pair().1).is_ok());
+        assert!(roster.admit(pair().1, local()).is_ok());
         assert_eq!(roster.len(), 0);
     }
 
@@ -237,11 +270,11 @@ mod tests {
         let guests: Vec<(TcpStream, Guest)> = (0..3)
             .map(|_| {
                 let (client, served) = pair();
-                (client, roster.admit(served).ok().unwrap())
+                (client, roster.admit(served, local()).ok().unwrap())
             })
             .collect();
         guests[0].1.begin();
-        let late = roster.admit(pair().1).ok().unwrap();
+        let late = roster.admit(pair().1, local()).ok().unwrap();
         assert_eq!(
             guests.iter().map(|(_, guest)| guest.is_last()).collect::<Vec<_>>(),
             [false, true, false]
@@ -258,14 +291,31 @@ mod tests {
         let roster = Arc::new(Roster::new(2));
         let (_one, idle) = pair();
         let (mut two, busy) = pair();
-        let (idle, busy) = (roster.admit(idle).ok().unwrap(), roster.admit(busy).ok().unwrap());
+        let (idle, busy) =
+            (roster.admit(idle, local()).ok().unwrap(), roster.admit(busy, local()).ok().unwrap());
         assert!(idle.rest());
         busy.begin();
         roster.close();
         assert!(has_ended(&idle));
         assert!(!busy.rest());
-        assert!(roster.admit(pair().1).is_err());
+        assert!(roster.admit(pair().1, local()).is_err());
         roster.cut();
         assert_eq!(two.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn one_client_has_no_more_than_half_of_the_places() {
+        let roster = Arc::new(Roster::new(4));
+        let admit =
+            |address: [u8; 4]| roster.admit(pair().1, ClientId::of_address(address.into())).ok();
+        let (greedy, other) = ([10, 0, 0, 1], [10, 0, 0, 2]);
+        let first = admit(greedy).unwrap();
+        let second = admit(greedy).unwrap();
+        second.begin();
+        let third = admit(greedy).expect("its own idle one makes room");
+        assert!(first.is_last());
+        third.begin();
+        assert!(admit(greedy).is_none());
+        let _others = [admit(other).unwrap(), admit([127, 0, 0, 1]).unwrap()];
     }
 }
