@@ -15,15 +15,15 @@ use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
-use super::Error;
+use super::{Error, fragments};
 
 /// Samples larger than this are taken for noise of a broken file. Files in float may go over 1,
 /// and some hold 16-bit values unscaled.
 const LOUDEST: f32 = 32_768.0;
 
-/// Packets in a row without a sample of the track. A film whose sound begins late has some hundred thousand;
-/// a table of a few bytes can claim billions, which nobody could interrupt.
-const FRUITLESS_MAX: u32 = 1_000_000;
+/// Packets in a row without a sample of the track: more than an hour of film before its sound begins. A
+/// count of empty ones is not interrupted by anything else.
+const FRUITLESS_MAX: u32 = 250_000;
 /// What may be read of a file before it is known what it is, and then before each next packet of sound,
 /// in bytes: decoders keep pictures, notes and tables in memory, up to twice as large as they are.
 const ASIDE_MAX: u64 = 24 * 1024 * 1024;
@@ -57,7 +57,10 @@ pub(super) struct Samples<'a> {
 }
 
 impl Decoder {
-    pub(super) fn open(source: impl Read + Seek + Send + Sync + 'static) -> Result<Decoder, Error> {
+    pub(super) fn open(
+        mut source: impl Read + Seek + Send + Sync + 'static,
+    ) -> Result<Decoder, Error> {
+        fragments::check(&mut source)?;
         let source = Source::new(source).map_err(Error::Read)?;
         let extent = Arc::clone(&source.extent);
         if extent.bytes == 0 {
@@ -131,9 +134,9 @@ impl Decoder {
                 return Ok(Some(Samples { rate: self.rate, mono: &self.mono }));
             }
         }
-        let error = MediaError::DecodeError("it has a million packets without a sample");
-        self.complaint.get_or_insert_with(|| error.to_string());
-        self.break_off(error).map(|()| None)
+        let what = "it goes on and on without a sample";
+        self.complaint = Some(what.to_owned());
+        self.break_off(MediaError::DecodeError(what)).map(|()| None)
     }
 
     /// Decodes a packet into `mono`.

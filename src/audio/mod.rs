@@ -3,6 +3,7 @@
 //! more memory than a second. Only the bytes decide what a file is: names and content types lie.
 
 mod decode;
+mod fragments;
 mod resample;
 #[cfg(test)]
 pub(crate) mod tests;

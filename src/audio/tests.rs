@@ -263,22 +263,49 @@ fn no_flipped_bits_panic() {
     }
 }
 
-/// A run of a fragment counts its samples, and their length may be nothing.
-#[test]
-fn a_count_of_empty_packets_kept_a_worker_busy_for_hours() {
-    let mut bytes = include_bytes!("../../fuzz/corpus/audio/fragmented.mp4").to_vec();
-    let place = |name: &[u8; 4]| {
+/// A fragmented MP4 whose one run claims `samples` of no length, and says nothing of each.
+fn claiming(samples: u32) -> Vec<u8> {
+    let mut bytes = include_bytes!("../../fuzz/corpus/audio/fragmented-alac.mp4").to_vec();
+    let after = |name: &[u8; 4], bytes: &[u8]| {
         bytes.windows(4).position(|four| four == name).expect("a fragment has it") + 4
     };
-    let (header, run) = (place(b"tfhd"), place(b"trun"));
-    // Its fields: version and flags, track, base offset, duration, size, flags.
+    let (header, run) = (after(b"tfhd", &bytes), after(b"trun", &bytes));
+    // Version and flags, track, base offset, duration; then the length of a sample.
     bytes[header + 20..header + 24].fill(0);
-    // Its fields: version and flags (nothing is said of each sample), count.
     bytes[run..run + 4].fill(0);
-    bytes[run + 4..run + 8].copy_from_slice(&50_000_000_u32.to_be_bytes());
+    bytes[run + 4..run + 8].copy_from_slice(&samples.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn a_run_of_billions_of_samples_kept_a_worker_for_days() {
+    let error = samples(claiming(u32::MAX)).unwrap_err();
+    assert_eq!(error.code(), "undecodable");
+    assert!(error.to_string().contains("4294967295 samples"), "{error}");
+    // As many runs as there are count together, wherever a block of the look ends.
+    for before in [0, 1, 65_536 - 900, 65_536 - 730, 65_536, 200_000] {
+        let mut padded = vec![0; before];
+        padded.extend(claiming(u32::MAX));
+        let error = samples(padded).unwrap_err();
+        assert!(error.to_string().contains("4294967295 samples"), "{before}: {error}");
+    }
+}
+
+#[test]
+fn packets_without_a_sample_were_never_enough() {
+    let mut bytes = claiming(300_000);
+    // Bytes enough to bear the claim out.
+    bytes.resize(400_000, 0);
     let error = samples(bytes).unwrap_err();
     assert_eq!(error.code(), "undecodable");
-    assert!(error.to_string().contains("packets without a sample"), "{error}");
+    assert!(error.to_string().contains("on and on"), "{error}");
+}
+
+#[test]
+fn an_honest_fragment_is_decoded() {
+    let whole = include_bytes!("../../fuzz/corpus/audio/fragmented-alac.mp4");
+    assert_eq!(samples(whole).unwrap().len(), 1920);
+    assert!(!samples(include_bytes!("../../fuzz/corpus/audio/fragmented.mp4")).unwrap().is_empty());
 }
 
 #[test]

@@ -115,9 +115,13 @@ fn check_port(authority: &Authority) -> Result<(), CallbackRefused> {
     let after_host = after_user.strip_prefix(authority.host()).unwrap_or_default();
     match after_host {
         "" => Ok(()),
-        _ if authority.port_u16().is_some_and(|port| port > 0) => Ok(()),
+        _ if after_host.strip_prefix(':').is_some_and(is_port) => Ok(()),
         _ => Err(CallbackRefused::Port),
     }
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 fn check_host(host: &str, policy: CallbackPolicy) -> Result<(), CallbackRefused> {

@@ -175,6 +175,18 @@ fn an_address_in_percent_encoding_was_taken_for_a_name() {
     }
 }
 
+/// What stood between the name and the last colon was not looked at.
+#[test]
+fn half_an_address_was_taken_for_a_name_and_a_port() {
+    for authority in ["[2606:4700:@f700::1111]:4", "a:b]:80", "f700::1:80", "h:1:2"] {
+        let refused = check_url(&format!("http://{authority}/"), Any);
+        assert!(
+            matches!(refused, Err(CallbackRefused::Port | CallbackRefused::NotAUrl)),
+            "{authority}: {refused:?}"
+        );
+    }
+}
+
 #[test]
 fn line_ends_behind_a_fragment_were_let_through() {
     for url in ["http://h/#\r\nX: y", "http://h#\0", "http://h/#a b", "http://h/#\u{85}"] {

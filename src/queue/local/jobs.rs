@@ -331,12 +331,12 @@ pub(super) fn cancel(
 
 /// Deletes a finished job and everything that hangs on it.
 pub(super) fn forget(tx: &mut Tx<'_>, seq: i64) -> rusqlite::Result<()> {
-    let file: Option<String> = tx
+    let file = tx
         .conn
         .prepare_cached("SELECT file FROM outputs WHERE job = ?1 AND file IS NOT NULL")?
-        .query_row([seq], |row| row.get(0))
-        .optional()?;
-    if let Some(name) = file {
+        .query_row([seq], |row| row.get::<_, String>(0))
+        .optional();
+    if let Some(name) = rows::undamaged(file).transpose()?.flatten() {
         tx.leave(Leftover::Output(name));
     }
     tx.conn.prepare_cached("DELETE FROM jobs WHERE seq = ?1")?.execute([seq])?;

@@ -1,6 +1,7 @@
 use super::*;
 use crate::queue::conformance::{ask, conformance_tests, failure, in_secs, succeeded};
 
+mod damage;
 mod faults;
 mod kill;
 mod opening;

@@ -140,8 +140,6 @@ fn words_that_are_none_of_ours_are_errors() {
     };
     tamper("UPDATE jobs SET parameters = '{'");
     assert!(queue.get(id).unwrap_err().to_string().contains("EOF"));
-    assert!(queue.claim().is_err());
-    assert_eq!(queue.depth(), Depth { queued: 1, running: 0, bound: 1000 });
     tamper("UPDATE jobs SET parameters = '{}'");
     assert_eq!(queue.claim().unwrap().map(|claim| claim.job.id), Some(id));
 }
