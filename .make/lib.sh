@@ -62,19 +62,21 @@ install_cmake() {
     $pip install --quiet --upgrade --target "$1" cmake >&2 && have cmake
 }
 
-cmake_from_apt() {
+cmake_from_apt() { from_apt cmake && have cmake; }
+
+# Installs the packages $@ from the system's, where that is allowed.
+from_apt() {
     have apt-get || return 1
-    local as_root="" install="apt-get install -y --no-install-recommends cmake"
+    local as_root="" install="apt-get install -y --no-install-recommends $*"
     if [ "$(id -u)" != 0 ]; then
         as_root="sudo -n"
         $as_root true 2>/dev/null || return 1
     fi
-    say "installing cmake (apt-get)"
+    say "installing $* (apt-get)"
     export DEBIAN_FRONTEND=noninteractive
     # The package lists that are there may do; where they are old or missing, new ones are fetched.
     $as_root $install >/dev/null 2>&1 ||
-        { $as_root apt-get update >&2 && $as_root $install >&2; } || return 1
-    have cmake
+        { $as_root apt-get update >&2 && $as_root $install >&2; }
 }
 
 # What everything else needs.

@@ -7,6 +7,7 @@
 mod api_key;
 #[cfg(feature = "audio")]
 pub mod audio;
+mod board;
 pub mod client;
 mod config;
 mod crew;
@@ -27,6 +28,7 @@ mod server;
 mod shared;
 mod signals;
 mod spool;
+mod tally;
 mod task;
 #[cfg(feature = "whisper")]
 pub mod whisper;

@@ -342,7 +342,7 @@ impl Server {
             let shared = Arc::clone(&running.shared);
             running
                 .workers
-                .hire(format!("worker-{n}"), move || worker::run(&shared))
+                .hire(format!("worker-{n}"), move || worker::run(&shared, n))
                 .map_err(Error::Threads)?;
         }
         running.shared.enter(Phase::Ready);

@@ -2,17 +2,21 @@
 //! it, they are in the queue.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use serde::Serialize;
 
+use crate::board::Board;
 use crate::config::{CallbackPolicy, Config};
 use crate::job::JobId;
 use crate::pace::Pace;
 use crate::queue::Queue;
 use crate::spool::Spool;
+use crate::tally::{Event, Gauge, Tally};
 use crate::task::{Pulse, Tasks};
 
 pub(crate) struct Shared {
@@ -25,11 +29,18 @@ pub(crate) struct Shared {
     pub(crate) attempts: Attempts,
     pub(crate) pace: Pace,
     pub(crate) bells: Bells,
+    pub(crate) board: Board,
+    pub(crate) tally: Tally,
+    /// POSTs to callbacks that are on their way.
+    pub(crate) in_flight: Gauge,
+    /// Requests that wait for their job's end. Written by those who take and leave the places.
+    pub(crate) parked: Arc<AtomicUsize>,
     phase: AtomicU8,
 }
 
 /// How far the server's own life has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub(crate) enum Phase {
     /// Listening; jobs are taken and wait, workers are being made ready.
@@ -37,6 +48,16 @@ pub(crate) enum Phase {
     Ready,
     /// No new jobs; what runs is finished.
     Draining,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Phase::Starting => "starting",
+            Phase::Ready => "ready",
+            Phase::Draining => "draining",
+        })
+    }
 }
 
 impl Shared {
@@ -58,6 +79,10 @@ impl Shared {
             attempts: Attempts::default(),
             pace: Pace::default(),
             bells,
+            board: Board::default(),
+            tally: Tally::new(),
+            in_flight: Gauge::default(),
+            parked: Arc::default(),
             phase: AtomicU8::new(Phase::Starting as u8),
         }
     }
@@ -68,6 +93,12 @@ impl Shared {
             1 => Phase::Ready,
             _ => Phase::Draining,
         }
+    }
+
+    /// A job reached a final state: counts it, and tells whoever waits for that.
+    pub(crate) fn job_finished(&self, job: JobId) {
+        self.tally.count(Event::Finished);
+        self.bells.job_finished(job);
     }
 
     /// Moves on to `phase`; never back.

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::board::{Post, Work};
 use crate::job::{Failure, Job, State, Timestamp};
 use crate::queue::{Claim, Lease, Outcome, QueueError, Recorded, StoredData, StoredOutput};
 use crate::shared::Shared;
@@ -15,12 +16,13 @@ use crate::task::{Attempt, Data, Input, Output, Pulse, Stop, TaskError};
 const RETRY_BASE: Duration = Duration::from_secs(1);
 const RETRY_CAP: Duration = Duration::from_secs(1800);
 
-/// Takes jobs until the queue is closed.
-pub(crate) fn run(shared: &Shared) {
+/// Takes jobs until the queue is closed, as the worker of this number.
+pub(crate) fn run(shared: &Shared, number: usize) {
+    let post = shared.board.take_post(number);
     loop {
         match shared.queue.claim() {
             Ok(Some(claim)) => {
-                if let Err(error) = work(shared, claim) {
+                if let Err(error) = work(shared, &post, claim) {
                     log::error!("an attempt's end could not be written down: {error}");
                     // The sweep takes the job back, as soon as the store works again.
                     shared.bells.sweep_due();
@@ -37,7 +39,7 @@ pub(crate) fn run(shared: &Shared) {
 }
 
 /// One attempt, from the claim to its end in the store.
-fn work(shared: &Shared, claim: Claim) -> Result<(), QueueError> {
+fn work(shared: &Shared, post: &Post<'_>, claim: Claim) -> Result<(), QueueError> {
     let Claim { lease, job, body } = claim;
     let body = match body {
         Ok(body) => body,
@@ -49,6 +51,12 @@ fn work(shared: &Shared, claim: Claim) -> Result<(), QueueError> {
     let began = Instant::now();
     let pulse = Arc::new(Pulse::new(began + shared.config.attempt_timeout));
     let listed = shared.attempts.begin(job.id, Arc::clone(&pulse));
+    let busy = post.begin(Work {
+        job: job.id,
+        task: job.task.clone(),
+        attempt: job.attempt,
+        pulse: Arc::clone(&pulse),
+    });
     // A cancel between the claim and the listing has found nobody to tell.
     if shared.queue.get(job.id)?.is_none_or(|job| job.state != State::Running) {
         pulse.cancel();
@@ -86,7 +94,7 @@ fn work(shared: &Shared, claim: Claim) -> Result<(), QueueError> {
         log::debug!("job {} was taken away while it ran; its result is dropped", job.id);
     }
     // Listed until its end is stored, so that whoever looks in between sees a running attempt.
-    drop(listed);
+    drop((listed, busy));
     Ok(())
 }
 
@@ -94,7 +102,7 @@ fn finish(shared: &Shared, lease: Lease, outcome: Outcome) -> Result<Recorded, Q
     let id = lease.job;
     let recorded = shared.queue.finish(lease, outcome)?;
     if recorded == Recorded::Yes {
-        shared.bells.job_finished(id);
+        shared.job_finished(id);
     }
     Ok(recorded)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::Failed;
 
 /// Longer than any wait a scenario asks for.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 pub struct Connection {
     reader: BufReader<TcpStream>,
@@ -54,6 +54,18 @@ impl Connection {
         .into_bytes();
         request.extend_from_slice(file);
         request.extend_from_slice(after.as_bytes());
+        self.exchange(&request)
+    }
+
+    /// `POST`s bytes as they are.
+    pub fn post(&mut self, path: &str, body: &[u8]) -> Result<Reply, Failed> {
+        let mut request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n",
+            self.host,
+            body.len()
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
         self.exchange(&request)
     }
 

@@ -8,6 +8,7 @@
 //! cargo run --release --example load -- --scenario backlog
 //! cargo run --release --example load -- --scenario waiting
 //! cargo run --release --example load -- --scenario slow
+//! cargo run --release --example load -- --scenario pollers
 //! ```
 //!
 //! | scenario | what it does |
@@ -17,12 +18,14 @@
 //! | `backlog` | `--jobs` jobs wait (default 10,000), workers work, and single jobs are polled; then the server is killed and started again |
 //! | `waiting` | polls while nobody waits, and again while `--connections` clients (default 500) sit in `?wait=30` |
 //! | `slow` | polls on 4 connections while nobody else is there, and again beside `--connections` clients (default 500) that are slow in every way |
+//! | `pollers` | what `--connections` clients (default 1000) that do nothing but wait cost in a minute, and how soon the result of each of `--jobs` fresh jobs (default 500) is with its client beside them |
 //!
 //! Without `--url` it starts a server of its own, in a process of its own, with a task that takes
 //! `--work` milliseconds. `--bytes` is the size of each input.
 
 mod connection;
 mod measure;
+mod pollers;
 mod scenarios;
 mod server;
 mod sink;
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         "backlog" => scenarios::backlog(&plan),
         "waiting" => scenarios::waiting(&plan),
         "slow" => slow::slow(&plan),
+        "pollers" => pollers::pollers(&plan),
         other => Err(format!("no scenario is named {other:?}").into()),
     }))
 }

@@ -29,17 +29,29 @@ pub fn milliseconds(time: Duration) -> String {
 
 /// A process's resident memory now and at its peak, in MB, where the system has `/proc`.
 pub fn memory(pid: u32) -> String {
-    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else {
-        return "not known here".into();
-    };
-    let field = |name: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok())
-            .map_or("?".to_owned(), |kib| format!("{:.1} MB", kib / 1024.0))
-    };
-    format!("{} now, {} at the peak", field("VmRSS:"), field("VmHWM:"))
+    match (resident_mb(pid, "VmRSS:"), resident_mb(pid, "VmHWM:")) {
+        (Some(now), Some(peak)) => format!("{now:.1} MB now, {peak:.1} MB at the peak"),
+        _ => "not known here".into(),
+    }
+}
+
+/// A line of a process's status that tells memory, in MB.
+pub fn resident_mb(pid: u32, line: &str) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let told = status.lines().find_map(|other| other.strip_prefix(line))?;
+    Some(told.split_whitespace().next()?.parse::<f64>().ok()? / 1024.0)
+}
+
+/// The time that a process has had on a processor so far.
+pub fn processor_time(pid: u32) -> Option<Duration> {
+    /// In which Linux tells it, on every machine.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may have anything in it. User and system time are fields 14 and 15.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks: u32 =
+        fields.split(' ').skip(11).take(2).map(|field| field.parse().unwrap_or(0)).sum();
+    Some(TICK * ticks)
 }
 
 /// How many threads and open files a process has, where the system has `/proc`.

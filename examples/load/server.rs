@@ -19,7 +19,7 @@ pub struct Started {
 }
 
 impl Started {
-    /// Starts a server on `folder` whose task takes `work`.
+    /// Starts a server on `folder` whose task takes `work`, or the job's `work_ms`.
     pub fn start(folder: &Path, work: Duration) -> Result<Started, Failed> {
         let mut child = Command::new(std::env::current_exe()?)
             .env(VARIABLE, format!("{};{}", folder.display(), work.as_millis()))
@@ -61,8 +61,9 @@ pub fn serve_if_child() -> Option<Result<(), Failed>> {
 fn serve(told: &str) -> Result<(), Failed> {
     let (folder, work) = told.rsplit_once(';').ok_or("not told what to serve")?;
     let work = Duration::from_millis(work.parse()?);
-    let task = move |_: &Attempt| -> Result<Output, TaskError> {
-        std::thread::sleep(work);
+    let task = move |attempt: &Attempt| -> Result<Output, TaskError> {
+        let told = attempt.parameters().get("work_ms").and_then(|ms| ms.parse().ok());
+        std::thread::sleep(told.map_or(work, Duration::from_millis));
         Ok(Output::text("done"))
     };
     let server = Server::builder()

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+mod demo;
 mod door;
 mod failure;
 mod jobs;
@@ -16,6 +17,7 @@ mod transcription;
 #[cfg(not(feature = "whisper"))]
 #[path = "transcription_absent.rs"]
 mod transcription;
+mod unfound;
 mod units;
 
 pub(crate) use failure::Failure;

@@ -8,8 +8,9 @@ use clap::ValueEnum;
 use ringback::{CallbackPolicy, Server};
 
 use super::door::DoorArgs;
+use super::unfound::Unfound;
 use super::units::{ByteSize, duration, listen_address};
-use super::{Failure, transcription};
+use super::{Failure, demo, transcription};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
@@ -29,6 +30,11 @@ pub(super) struct ServeArgs {
 
     #[command(flatten)]
     pub(super) transcription: transcription::TranscriptionArgs,
+
+    /// Add the task `demo`, which only takes its time, to see the queue at work by (/queue); no model is
+    /// needed then.
+    #[arg(long, env = "RINGBACK_DEMO")]
+    demo: bool,
 
     /// Attempts that run at once [default: the number of cores, with --threads as many as fit].
     #[arg(long, env = "RINGBACK_WORKERS", value_name = "ATTEMPTS",
@@ -102,9 +108,14 @@ pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
     let builder = args.door.set_up(Server::builder())?;
     let keys = webhook_keys(&args.webhook_secrets)?;
     let workers = args.workers.map_or_else(|| args.transcription.fitting_workers(), usize::from);
-    let model = args.transcription.find_model(&args.data)?;
+    let model = match args.transcription.find_model(&args.data) {
+        Ok(model) => Some(model),
+        Err(Unfound::None(_)) if args.demo => None,
+        Err(unfound) => return Err(unfound.into()),
+    };
     let mut builder = builder
         .data(&args.data)
+        .workers(workers)
         .max_queued(args.max_queued as usize)
         .max_body(args.max_body.0)
         .keep(args.keep)
@@ -116,10 +127,18 @@ pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
     for key in keys {
         builder = builder.webhook_secret(key);
     }
-    let server = args.transcription.register(builder, &model, workers).bind(args.listen)?;
-    server.run_announced(|server| {
+    if let Some(model) = &model {
+        builder = args.transcription.register(builder, model, workers);
+    }
+    if args.demo {
+        builder = demo::register(builder);
+    }
+    builder.bind(args.listen)?.run_announced(|server| {
         announce(&args, server, workers);
-        transcription::announce(&model);
+        match &model {
+            Some(model) => transcription::announce(model),
+            None => eprintln!("  no model: the only task is `{}`", demo::NAME),
+        }
     })?;
     Ok(())
 }

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use ringback::Builder;
-use ringback::model::{self, ModelInfo};
+use ringback::model::{self, ModelError, ModelInfo};
 use ringback::whisper::{self, Transcribe};
 
 use super::Failure;
+use super::unfound::Unfound;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TranscriptionArgs {
@@ -32,7 +33,7 @@ impl TranscriptionArgs {
     }
 
     /// The model file, by what was asked for or by what is there, checked from the outside.
-    pub(super) fn find_model(&self, data: &Path) -> Result<Model, Failure> {
+    pub(super) fn find_model(&self, data: &Path) -> Result<Model, Unfound> {
         let folder = self.models.clone().unwrap_or_else(|| data.join("models"));
         // As it is written where the program shows a command to type.
         let folder = folder.strip_prefix("./").unwrap_or(&folder);
@@ -44,18 +45,24 @@ impl TranscriptionArgs {
             let info = model::check_file(&path)?;
             Ok(Model { path, info })
         });
-        match checked.map_err(|error| Failure::usage(error.to_string()))? {
-            Model { path, info: ModelInfo::Vad { .. } } => Err(Failure::usage(format!(
-                "{} finds speech, but does not write it down: name a Whisper model",
-                path.display()
-            ))),
-            model => Ok(model),
+        match checked {
+            Ok(Model { path, info: ModelInfo::Vad { .. } }) => {
+                Err(Unfound::Wrong(Failure::usage(format!(
+                    "{} finds speech, but does not write it down: name a Whisper model",
+                    path.display()
+                ))))
+            }
+            Ok(model) => Ok(model),
+            Err(error @ ModelError::NoModel { .. }) => {
+                Err(Unfound::None(Failure::usage(error.to_string())))
+            }
+            Err(error) => Err(Unfound::Wrong(Failure::usage(error.to_string()))),
         }
     }
 
     /// Adds the task, for as many attempts at once as there are `workers`.
     pub(super) fn register(&self, builder: Builder, model: &Model, workers: usize) -> Builder {
-        let builder = builder.workers(workers).threads(usize::from(self.threads));
+        let builder = builder.threads(usize::from(self.threads));
         Transcribe::new(&model.path, workers).register(builder)
     }
 }

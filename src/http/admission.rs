@@ -149,11 +149,20 @@ impl Admission {
     /// Looks at a head.
     pub(crate) fn judge(&self, knock: &Knock<'_>) -> Judgement {
         let cors = self.sites.cors(knock);
-        let verdict = self.admit(knock, &cors);
+        let asked = routes::asked(knock.method, knock.target);
+        let verdict = self.admit(knock, &cors, asked);
+        if let (Err(problem), Access::Submission { .. }) = (&verdict, asked) {
+            submit::count_refusal(&self.shared, problem);
+        }
         Judgement { cors, verdict }
     }
 
-    fn admit(&self, knock: &Knock<'_>, cors: &Cors) -> Result<Admitted, Problem> {
+    fn admit(
+        &self,
+        knock: &Knock<'_>,
+        cors: &Cors,
+        asked: Access<'_>,
+    ) -> Result<Admitted, Problem> {
         self.sites.check_host(knock)?;
         let shown = self.keys.shown(knock.field("Authorization"));
         let client = match &shown {
@@ -166,7 +175,6 @@ impl Admission {
             return Ok(Admitted::Answered(Box::new(answer)));
         }
         self.sites.check_site(knock, cors)?;
-        let asked = routes::asked(knock.method, knock.target);
         if asked != Access::Everybody {
             shown?;
         }

@@ -144,6 +144,22 @@ pub(crate) fn idempotency_key(value: &str) -> Result<String, BadKey> {
     if printable && (1..=KEY_MAX).contains(&key.len()) { Ok(key) } else { Err(BadKey) }
 }
 
+/// Whether an `Accept` names HTML, as those of browsers do, and likes nothing named here better:
+/// programs that take anything (`*/*`) are not after a page.
+pub(crate) fn asks_for_html<'a>(values: impl Iterator<Item = &'a str>) -> bool {
+    let (mut html, mut plain) = (0.0, 0.0);
+    for range in values.flat_map(|value| value.split(',')) {
+        let Some(range) = Parameterized::parse(range.as_bytes()) else { continue };
+        let weight = range.get("q").and_then(|q| std::str::from_utf8(q).ok()?.parse().ok());
+        match range.essence() {
+            Some("text/html" | "application/xhtml+xml") => html = weight.unwrap_or(1.0),
+            Some("text/plain") => plain = weight.unwrap_or(1.0),
+            Some(_) | None => {}
+        }
+    }
+    html > 0.0 && html >= plain
+}
+
 /// Whether an `If-None-Match` names this weak tag, by the weak comparison of RFC 9110.
 pub(crate) fn matches_tag(if_none_match: &str, tag: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
@@ -217,6 +233,22 @@ mod tests {
         for none in ["", "wait", "wait=", "wait=-1", "wait=soon", "waiting=3", ",,;="] {
             assert_eq!(wait(&[none]), None, "{none:?}");
         }
+    }
+
+    #[test]
+    fn pages_are_for_those_who_ask_for_them() {
+        let asks = |value: &str| asks_for_html([value].into_iter());
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        for page in [browser, "text/html", "Text/HTML;charset=utf-8", "text/plain, text/html"] {
+            assert!(asks(page), "{page:?}");
+        }
+        let better = "text/plain, text/html;q=0.5";
+        for other in
+            ["", "*/*", "text/*", "text/html;q=0", better, "text/html;q=x\"", "application/json"]
+        {
+            assert!(!asks(other), "{other:?}");
+        }
+        assert!(!asks_for_html(std::iter::empty()));
     }
 
     #[test]

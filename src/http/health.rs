@@ -4,7 +4,7 @@ use super::problem::{Code, Problem};
 use super::reply::Reply;
 use crate::shared::{Phase, Shared};
 
-/// `GET /`: a word to whoever found the address.
+/// `GET /` as plain text: a word to whoever found the address.
 pub(crate) fn hello(shared: &Shared) -> Reply {
     let tasks: Vec<&str> = shared.tasks.names().collect();
     let text = format!(
@@ -16,6 +16,8 @@ pub(crate) fn hello(shared: &Shared) -> Reply {
          DELETE /jobs/ID                cancel it, or forget it\n\
          GET    /jobs                   the newest; ?state=, ?limit=, ?after=\n\
          GET    /jobs/ID/deliveries     what became of its callback\n\
+         GET    /queue.json             who does what, and how often; /queue draws it\n\
+         GET    /ringback.js            the client for browsers\n\
          GET    /livez, /readyz\n\n\
          Tasks: {}\n",
         tasks.join(", ")

@@ -95,7 +95,7 @@ pub(crate) fn delete(shared: &Shared, id: JobId) -> Result<Reply, Problem> {
         }
         Canceled::Forgotten => return Ok(Reply::empty(204)),
     }
-    shared.bells.job_finished(id);
+    shared.job_finished(id);
     // Another client may have forgotten it since.
     Ok(match Snapshot::take(shared, id)? {
         Some(snapshot) => Reply::json(200, &snapshot.json()),

@@ -12,6 +12,8 @@ mod header;
 mod health;
 mod jobs;
 mod multipart;
+mod overview;
+mod page;
 mod pool;
 mod problem;
 mod reply;

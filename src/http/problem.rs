@@ -232,6 +232,11 @@ impl Problem {
         self.with("Retry-After", seconds.to_string())
     }
 
+    /// Whether the same request may be taken later: there is too much of something now.
+    pub(crate) fn is_for_now(&self) -> bool {
+        matches!(self.code.status(), 429 | 503)
+    }
+
     /// As it goes out.
     pub(crate) fn reply(&self) -> Reply {
         let status = self.code.status();

@@ -6,7 +6,7 @@ use super::draft::Contract;
 use super::problem::{Code, Problem};
 use super::reply::Reply;
 use super::waiting::Wait;
-use super::{health, jobs, result, submit};
+use super::{health, jobs, overview, page, result, submit};
 use crate::job::JobId;
 use crate::shared::Shared;
 
@@ -23,7 +23,11 @@ pub(crate) enum Answer {
 
 /// An address.
 enum Route {
-    Hello,
+    Home,
+    Queue,
+    QueueJson,
+    Client,
+    ClientTypes,
     Livez,
     Readyz,
     Send,
@@ -48,7 +52,8 @@ pub(crate) enum Access<'a> {
 pub(crate) fn asked<'a>(method: &str, target: &'a str) -> Access<'a> {
     let (path, query) = path_and_query(target);
     match (Route::of(path), method) {
-        (Ok(Route::Hello | Route::Livez | Route::Readyz), _) => Access::Everybody,
+        (Ok(Route::Home | Route::Queue | Route::Client | Route::ClientTypes), _)
+        | (Ok(Route::Livez | Route::Readyz), _) => Access::Everybody,
         (Ok(Route::Send), "POST") => Access::Submission { contract: Contract::Send, query },
         (Ok(Route::Jobs), "POST") => Access::Submission { contract: Contract::Jobs, query },
         (Ok(_) | Err(_), _) => Access::Clients,
@@ -70,7 +75,11 @@ pub(crate) fn answer(shared: &Shared, request: &mut Request) -> Result<Answer, P
         method => method.clone(),
     };
     match (route, method) {
-        (Route::Hello, Method::Get) => Ok(Answer::Now(health::hello(shared))),
+        (Route::Home, Method::Get) => Ok(Answer::Now(page::home(shared, request))),
+        (Route::Queue, Method::Get) => page::queue(shared).map(Answer::Now),
+        (Route::QueueJson, Method::Get) => overview::show(shared).map(Answer::Now),
+        (Route::Client, Method::Get) => Ok(Answer::Now(page::client())),
+        (Route::ClientTypes, Method::Get) => Ok(Answer::Now(page::client_types())),
         (Route::Livez, Method::Get) => Ok(Answer::Now(health::live())),
         (Route::Readyz, Method::Get) => health::ready(shared).map(Answer::Now),
         (Route::Send, Method::Post) => submit::send(shared, request),
@@ -90,7 +99,11 @@ impl Route {
         let segments: Vec<&str> = path.strip_prefix('/').ok_or_else(nowhere)?.split('/').collect();
         let id = |text: &str| text.parse().map_err(|_| Problem::unknown_job());
         Ok(match segments.as_slice() {
-            [""] => Route::Hello,
+            [""] => Route::Home,
+            ["queue"] => Route::Queue,
+            ["queue.json"] => Route::QueueJson,
+            ["ringback.js"] => Route::Client,
+            ["ringback.d.ts"] => Route::ClientTypes,
             ["livez"] => Route::Livez,
             ["readyz"] => Route::Readyz,
             ["send"] => Route::Send,
@@ -105,7 +118,11 @@ impl Route {
     /// The methods it takes, as `Allow` lists them.
     fn allow(&self) -> &'static str {
         match self {
-            Route::Hello
+            Route::Home
+            | Route::Queue
+            | Route::QueueJson
+            | Route::Client
+            | Route::ClientTypes
             | Route::Livez
             | Route::Readyz
             | Route::JobResult(_)

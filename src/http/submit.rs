@@ -18,6 +18,7 @@ use crate::job::{InputInfo, Job, JobId, Timestamp};
 use crate::pace::Pace;
 use crate::queue::{Submission, SubmitError, Submitted};
 use crate::shared::{Phase, Shared};
+use crate::tally::Event;
 
 /// `POST /send`: 204, and the result comes to the callback.
 pub(crate) fn send(shared: &Shared, request: &mut Request) -> Result<Answer, Problem> {
@@ -166,6 +167,22 @@ fn accept(
     contract: Contract,
     query: &str,
 ) -> Result<Accepted, Problem> {
+    take_in(shared, request, contract, query).inspect_err(|problem| count_refusal(shared, problem))
+}
+
+/// Counts a submission that was not taken, if that was for now only.
+pub(crate) fn count_refusal(shared: &Shared, problem: &Problem) {
+    if problem.is_for_now() {
+        shared.tally.count(Event::Refused);
+    }
+}
+
+fn take_in(
+    shared: &Shared,
+    request: &mut Request,
+    contract: Contract,
+    query: &str,
+) -> Result<Accepted, Problem> {
     let client = admission::client_of(request)?;
     let announced = Announced {
         content_type: header::find(request, "Content-Type"),
@@ -200,7 +217,10 @@ fn accept(
         coalesce,
     });
     match submitted {
-        Ok(Submitted::New(job)) => Ok(Accepted::new(Fate::New, &job)),
+        Ok(Submitted::New(job)) => {
+            shared.tally.count(Event::Accepted);
+            Ok(Accepted::new(Fate::New, &job))
+        }
         Ok(Submitted::Replayed(job)) => Ok(Accepted::new(Fate::Replayed, &job)),
         Ok(Submitted::Coalesced(job)) => Ok(Accepted::new(Fate::Coalesced, &job)),
         Err(error) => Err(refusal(shared, error)),

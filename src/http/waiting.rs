@@ -137,7 +137,7 @@ pub(crate) fn waiter(
     // Room for all of them, so that the waiter never waits for a slow client.
     let (ripe, ripened) = bounded(PARKED_MAX);
     let parking =
-        Parking { entrance: Mutex::new(Some(entrance)), taken: Arc::new(AtomicUsize::new(0)) };
+        Parking { entrance: Mutex::new(Some(entrance)), taken: Arc::clone(&shared.parked) };
     let waiter = Waiter {
         shared,
         arriving,

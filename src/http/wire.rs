@@ -100,7 +100,8 @@ fn remaining(shared: &Shared, job: &Job, progress: f64) -> Option<f64> {
     Some((whole - elapsed).max(0.0))
 }
 
-fn rounded(value: f64, per_unit: f64) -> f64 {
+/// To as many parts of a unit.
+pub(crate) fn rounded(value: f64, per_unit: f64) -> f64 {
     (value * per_unit).round() / per_unit
 }
 

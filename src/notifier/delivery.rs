@@ -17,6 +17,7 @@ use crate::crew::Never;
 use crate::job::{Delivery, DeliveryAttempt, DeliveryId, State, Timestamp};
 use crate::queue::{NextDelivery, QueueError};
 use crate::shared::Shared;
+use crate::tally::Event;
 
 /// How long to wait before a store that failed is asked again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -54,7 +55,10 @@ impl Round {
         stopped: &Receiver<Never>,
     ) {
         for delivery in assignments {
-            let health = self.deliver(&delivery, stopped);
+            let health = {
+                let _in_flight = self.shared.in_flight.enter();
+                self.deliver(&delivery, stopped)
+            };
             if done.send(Done { delivery: delivery.id, health }).is_err() {
                 return;
             }
@@ -115,8 +119,11 @@ impl Round {
         while let Err(error) = self.shared.queue.record(delivery.id, attempt.clone(), next) {
             log::error!("the callback of job {} could not be recorded: {error}", delivery.job);
             if pause(stopped).is_break() {
-                break;
+                return health;
             }
+        }
+        if next == NextDelivery::Delivered {
+            self.shared.tally.count(Event::Delivered);
         }
         health
     }

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use crate::job::{
     Delivery, DeliveryAttempt, DeliveryId, Failure, InputInfo, Job, JobId, Parameters, State,
     Timestamp,
@@ -74,6 +76,10 @@ pub(crate) trait Queue: Send + Sync {
 
     /// When the next delivery that `skip` does not leave out is due; may be past.
     fn next_due(&self, skip: &Skip) -> Result<Option<Timestamp>, QueueError>;
+
+    /// How many deliveries are pending, and when the next of them comes due. Costs the same however
+    /// many there are.
+    fn pending(&self, now: Timestamp) -> Result<Pending, QueueError>;
 
     /// Writes one POST into the ledger and moves its delivery on. A delivery that has ended, or was
     /// deleted with its job, stays as it is.
@@ -227,12 +233,20 @@ pub(crate) struct Ahead {
 }
 
 /// How full the queue is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Depth {
     pub(crate) queued: usize,
     pub(crate) running: usize,
     /// The most that may be queued.
     pub(crate) bound: usize,
+}
+
+/// Deliveries that have not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) deliveries: usize,
+    /// When the first of those that are not due yet will be.
+    pub(crate) next_due: Option<Timestamp>,
 }
 
 /// Deliveries to one host that may be in flight at once.

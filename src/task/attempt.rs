@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Input, Pulse};
+use super::{Input, Pulse, TaskError};
 use crate::job::{JobId, Parameters};
 
 /// One run of a job, as the task sees it.
@@ -67,6 +67,33 @@ impl Attempt {
     /// stops. The task should then return soon; what it returns is thrown away.
     pub fn is_canceled(&self) -> bool {
         self.pulse.is_canceled()
+    }
+
+    /// Sleeps for `time`, for a task that waits for something outside: a cancel, a stop of the server and
+    /// the end of the attempt's time wake it at once.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ringback::{Attempt, Output, TaskError};
+    /// fn process(attempt: &Attempt) -> Result<Output, TaskError> {
+    ///     while !printed() {
+    ///         attempt.sleep(Duration::from_secs(1))?;
+    ///     }
+    ///     Ok(Output::text("printed"))
+    /// }
+    /// # fn printed() -> bool { true }
+    /// ```
+    ///
+    /// # Errors
+    /// When [`is_canceled`](Attempt::is_canceled) says true; it is for the task to return.
+    pub fn sleep(&self, time: Duration) -> Result<(), TaskError> {
+        match self.pulse.sleep(time) {
+            None => Ok(()),
+            // What becomes of the job follows from why the attempt was to stop.
+            Some(_) => {
+                Err(TaskError::retryable("the result is no longer wanted").with_code("canceled"))
+            }
+        }
     }
 
     /// How many threads this attempt may keep busy: every core while it is alone, a fair share of

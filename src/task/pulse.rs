@@ -1,6 +1,7 @@
 //! What a running attempt and the rest of the server tell each other.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Why a running attempt is to stop.
@@ -21,6 +22,9 @@ pub(crate) struct Pulse {
     stop: AtomicU8,
     progress_millionths: AtomicU32,
     duration_ms: AtomicU64,
+    /// Held while `stop` is set or looked at by who sleeps; it guards nothing else.
+    stopping: Mutex<()>,
+    stopped: Condvar,
 }
 
 const STOP_NONE: u8 = 0;
@@ -35,15 +39,20 @@ impl Pulse {
             stop: AtomicU8::new(STOP_NONE),
             progress_millionths: AtomicU32::new(0),
             duration_ms: AtomicU64::new(DURATION_UNKNOWN),
+            stopping: Mutex::default(),
+            stopped: Condvar::new(),
         }
     }
 
     pub(crate) fn cancel(&self) {
+        let _stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
         self.stop.store(STOP_CANCELED, Ordering::Relaxed);
+        self.stopped.notify_all();
     }
 
     /// Asks the attempt to give up; a cancel that came before stays a cancel.
     pub(crate) fn drain(&self) {
+        let _stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
         // The other outcome means that the attempt was told to stop already.
         let _ = self.stop.compare_exchange(
             STOP_NONE,
@@ -51,6 +60,7 @@ impl Pulse {
             Ordering::Relaxed,
             Ordering::Relaxed,
         );
+        self.stopped.notify_all();
     }
 
     /// Why the attempt is to stop, if it is.
@@ -64,6 +74,24 @@ impl Pulse {
 
     pub(crate) fn is_canceled(&self) -> bool {
         self.stop().is_some()
+    }
+
+    /// Sleeps for `time`, or until the attempt is to stop: then says why.
+    pub(super) fn sleep(&self, time: Duration) -> Option<Stop> {
+        let until = Instant::now().checked_add(time).unwrap_or(self.deadline);
+        let mut guard = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let now = Instant::now();
+            if let Some(stop) = self.stop() {
+                return Some(stop);
+            }
+            if now >= until {
+                return None;
+            }
+            let rest = until.min(self.deadline).saturating_duration_since(now);
+            let woken = self.stopped.wait_timeout(guard, rest);
+            guard = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     pub(super) fn set_progress(&self, done: f32) {
@@ -108,6 +136,24 @@ mod tests {
             pulse.set_progress(said);
             assert_eq!(pulse.progress(), shown, "after {said}");
         }
+    }
+
+    #[test]
+    fn a_sleeper_is_woken_by_a_cancel_and_by_a_drain_and_by_the_deadline() {
+        const FOREVER: Duration = Duration::MAX;
+        let woken_by = |stop: fn(&Pulse)| {
+            let pulse = pulse();
+            std::thread::scope(|scope| {
+                let sleeper = scope.spawn(|| pulse.sleep(FOREVER));
+                stop(&pulse);
+                sleeper.join().expect("it wakes")
+            })
+        };
+        assert_eq!(woken_by(Pulse::cancel), Some(Stop::Canceled));
+        assert_eq!(woken_by(Pulse::drain), Some(Stop::Draining));
+        let late = Pulse::new(Instant::now() + Duration::from_millis(5));
+        assert_eq!(late.sleep(FOREVER), Some(Stop::TimedOut));
+        assert_eq!(pulse().sleep(Duration::from_millis(1)), None);
     }
 
     #[test]

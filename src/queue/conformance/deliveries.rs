@@ -132,6 +132,40 @@ pub(in crate::queue) fn skipped_deliveries_are_left_out(bed: &Bed) {
     assert_eq!(queue.next_due(&skip).unwrap(), None);
 }
 
+pub(in crate::queue) fn pending_deliveries_are_counted(bed: &Bed) {
+    let queue = bed.open();
+    let now = in_secs(1);
+    let pending = |queue: &Arc<dyn Queue>| {
+        let Pending { deliveries, next_due } = queue.pending(now).unwrap();
+        (deliveries, next_due)
+    };
+    assert_eq!(pending(&queue), (0, None));
+    queue.add(ask("nobody asks").calling("http://a/"));
+    assert_eq!(pending(&queue), (0, None), "its outcome is still to come");
+    queue.end(queue.take(), "done");
+    let fails = queue.work_off(ask("fails").calling("http://b/"));
+    queue.work_off(ask("without a callback"));
+    queue.work_off(ask("forgotten").calling("http://c/"));
+    let forgotten = due(&queue, &Skip::default())[2].job;
+    assert_eq!(pending(&queue), (3, None), "all are due already");
+
+    let found = due(&queue, &Skip::default());
+    queue.record(found[0].id, attempt(1, Some(204)), NextDelivery::Delivered).unwrap();
+    let later = in_secs(60);
+    queue.record(found[1].id, attempt(1, None), NextDelivery::At(later)).unwrap();
+    assert_eq!(pending(&queue), (2, Some(later)));
+    assert_eq!(queue.cancel(forgotten).unwrap(), Some(Canceled::Forgotten));
+    assert_eq!(pending(&queue), (1, Some(later)));
+
+    drop(queue);
+    let queue = bed.open();
+    assert_eq!(pending(&queue), (1, Some(later)), "after a restart");
+    queue.record(found[1].id, attempt(2, Some(410)), NextDelivery::Dead).unwrap();
+    queue.record(found[1].id, attempt(3, Some(410)), NextDelivery::Dead).unwrap();
+    assert_eq!(pending(&queue), (0, None));
+    assert_eq!(queue.job(fails).callback.unwrap().state, DeliveryState::Dead);
+}
+
 pub(in crate::queue) fn a_pending_delivery_keeps_its_job(bed: &Bed) {
     let queue = bed.open();
     let id = queue.work_off(ask("one").calling("http://a/"));

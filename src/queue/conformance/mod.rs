@@ -64,6 +64,7 @@ macro_rules! conformance_tests {
                 an_ended_delivery_stays_as_it_is,
                 one_receiver_hides_no_other,
                 skipped_deliveries_are_left_out,
+                pending_deliveries_are_counted,
                 a_pending_delivery_keeps_its_job,
                 a_delivery_that_never_ends_keeps_its_job_a_week_longer;
             concurrency: waiting_workers_are_woken,

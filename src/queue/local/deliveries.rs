@@ -119,6 +119,16 @@ pub(super) fn next_due(conn: &Connection, skip: &Skip) -> rusqlite::Result<Optio
     Ok(next)
 }
 
+/// When the first delivery after `now` is due, to whichever host.
+pub(super) fn next_after(conn: &Connection, now: Timestamp) -> rusqlite::Result<Option<Timestamp>> {
+    conn.prepare_cached(
+        "SELECT due_at FROM deliveries INDEXED BY deliveries_by_time
+         WHERE state = 'pending' AND due_at > ?1 ORDER BY due_at LIMIT 1",
+    )?
+    .query_row([now], |row| row.get(0))
+    .optional()
+}
+
 /// Writes one POST down. Nothing is done where the delivery has ended or was deleted meanwhile.
 pub(super) fn record(
     tx: &mut Tx<'_>,
@@ -150,6 +160,9 @@ pub(super) fn record(
         )
         .optional()?;
     let Some(job) = job else { return Ok(()) };
+    if state != DeliveryState::Pending {
+        tx.counts.deliveries -= 1;
+    }
     tx.conn
         .prepare_cached(
             "INSERT OR REPLACE INTO delivery_attempts

@@ -192,6 +192,7 @@ pub(super) fn settle(
                 delivery_host(url),
                 now
             ])?;
+        tx.counts.deliveries += 1;
     }
     Ok(())
 }
@@ -339,6 +340,13 @@ pub(super) fn forget(tx: &mut Tx<'_>, seq: i64) -> rusqlite::Result<()> {
     if let Some(name) = rows::undamaged(file).transpose()?.flatten() {
         tx.leave(Leftover::Output(name));
     }
+    let was_pending = tx
+        .conn
+        .prepare_cached("SELECT 1 FROM deliveries WHERE job = ?1 AND state = 'pending'")?
+        .exists([seq])?;
     tx.conn.prepare_cached("DELETE FROM jobs WHERE seq = ?1")?.execute([seq])?;
+    if was_pending {
+        tx.counts.deliveries -= 1;
+    }
     Ok(())
 }

@@ -352,6 +352,15 @@ impl Queue for LocalQueue {
         Ok(deliveries::next_due(&self.readers.get(), skip)?)
     }
 
+    fn pending(&self, now: Timestamp) -> Result<Pending, QueueError> {
+        let deliveries = self.counts.load().deliveries;
+        let next_due = match deliveries {
+            0 => None,
+            _ => deliveries::next_after(&self.readers.get(), now)?,
+        };
+        Ok(Pending { deliveries, next_due })
+    }
+
     fn record(
         &self,
         delivery: DeliveryId,

@@ -31,7 +31,7 @@ pub(super) fn recover(
     if deleted > 0 {
         log::info!("{deleted} files of unfinished uploads and ended jobs are deleted");
     }
-    let counts = Counts { queued: queued + interrupted, running: 0 };
+    let counts = Counts { queued: queued + interrupted, running: 0, deliveries };
     Ok((Recovered { queued, interrupted, given_up, deliveries }, counts))
 }
 

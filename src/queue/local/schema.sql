@@ -78,6 +78,8 @@ CREATE TABLE deliveries (
     last_error      TEXT
 ) STRICT;
 CREATE INDEX deliveries_pending ON deliveries (host, due_at) WHERE state = 'pending';
+-- Which is next, whatever its host.
+CREATE INDEX deliveries_by_time ON deliveries (due_at) WHERE state = 'pending';
 
 -- The ledger: one row for every POST to a callback.
 CREATE TABLE delivery_attempts (

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -35,27 +35,38 @@ pub(super) enum Survives {
     PowerCut,
 }
 
-/// How many jobs are queued and running.
+/// How many jobs are queued and running, and how many deliveries are pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counts {
     pub(super) queued: usize,
     pub(super) running: usize,
+    pub(super) deliveries: usize,
 }
 
-/// The counts as of the last commit, for everybody to read. Both in one word (`queued` in the upper
-/// half), so that a job on its way from one to the other is never in neither.
+/// The counts as of the last commit, for everybody to read.
 #[derive(Debug, Default)]
-pub(super) struct SharedCounts(AtomicU64);
+pub(super) struct SharedCounts {
+    /// Both in one word (`queued` in the upper half), so that a job on its way from one to the other
+    /// is never in neither.
+    queued_and_running: AtomicU64,
+    deliveries: AtomicUsize,
+}
 
 impl SharedCounts {
     pub(super) fn load(&self) -> Counts {
-        let both = self.0.load(Ordering::Relaxed);
-        Counts { queued: (both >> 32) as usize, running: (both & u64::from(u32::MAX)) as usize }
+        let both = self.queued_and_running.load(Ordering::Relaxed);
+        Counts {
+            queued: (both >> 32) as usize,
+            running: (both & u64::from(u32::MAX)) as usize,
+            deliveries: self.deliveries.load(Ordering::Relaxed),
+        }
     }
 
     fn store(&self, counts: Counts) {
         let half = |count: usize| u64::from(u32::try_from(count).unwrap_or(u32::MAX));
-        self.0.store(half(counts.queued) << 32 | half(counts.running), Ordering::Relaxed);
+        let both = half(counts.queued) << 32 | half(counts.running);
+        self.queued_and_running.store(both, Ordering::Relaxed);
+        self.deliveries.store(counts.deliveries, Ordering::Relaxed);
     }
 }
 
