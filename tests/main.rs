@@ -12,6 +12,7 @@
 //! | `model` | models at the shell |
 //! | `kill` | a process that ends in the middle: kill -9, SIGTERM, a second signal |
 //! | `service` | the recipes for systemd and proxies; the log that strangers do not write |
+//! | `pages` | the pages for people, the browser client, and what they are told |
 //! | `restart` | what a stop leaves for the next start: queued, running, undelivered |
 
 mod access;
@@ -26,6 +27,7 @@ mod kill;
 mod lifecycle;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod model;
+mod pages;
 mod restart;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod service;

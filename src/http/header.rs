@@ -244,7 +244,7 @@ mod tests {
         }
         let better = "text/plain, text/html;q=0.5";
         for other in
-            ["", "*/*", "text/*", "text/html;q=0", better, "text/html;q=x\"", "application/json"]
+            ["", "*/*", "text/*", "text/html;q=0", better, "text/html;q=\"x", "application/json"]
         {
             assert!(!asks(other), "{other:?}");
         }

@@ -32,23 +32,30 @@ pub struct Binary {
 impl Binary {
     /// Starts it on `folder` with the test's model and further arguments.
     pub fn serve(folder: &Path, arguments: &[&str]) -> Binary {
-        Binary::start(Command::new(env!("CARGO_BIN_EXE_ringback")), folder, arguments)
+        let mut program = Command::new(env!("CARGO_BIN_EXE_ringback"));
+        program.args(["serve", "--model"]).arg(model());
+        Binary::start(program, folder, arguments)
+    }
+
+    /// Starts it on `folder` with further arguments and no model.
+    pub fn serve_without_model(folder: &Path, arguments: &[&str]) -> Binary {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_ringback"));
+        program.arg("serve");
+        Binary::start(program, folder, arguments)
     }
 
     /// As [`serve`](Binary::serve), where so many files may be open and not more.
     pub fn serve_with_files(files: u32, folder: &Path, arguments: &[&str]) -> Binary {
         let mut shell = Command::new("sh");
         shell.args(["-c", "ulimit -n $0 && exec \"$@\"", &files.to_string()]);
-        shell.arg(env!("CARGO_BIN_EXE_ringback"));
+        shell.arg(env!("CARGO_BIN_EXE_ringback")).args(["serve", "--model"]).arg(model());
         Binary::start(shell, folder, arguments)
     }
 
     fn start(mut program: Command, folder: &Path, arguments: &[&str]) -> Binary {
         let mut child = program
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["--listen", "127.0.0.1:0", "--data"])
             .arg(folder)
-            .arg("--model")
-            .arg(model())
             // Many servers run beside each other in the tests, and whisper.cpp's threads wait for each
             // other by spinning.
             .args(["--threads", "1"])

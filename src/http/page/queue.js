@@ -115,14 +115,15 @@ function move(wire, count) {
 function update(now) {
   const { phase, queue, deliveries, rates, totals } = now;
   const next = deliveries.next_attempt_at;
-  const retry = next ? `in ${span(new Date(next) - new Date(now.at))}` : "none";
+  // What is due and not on its way waits for its host, which has failed too often to be asked now.
+  const retry = next ? `in ${span(new Date(next) - new Date(now.at))}` : deliveries.pending > deliveries.in_flight ? "when its host is tried again" : "none";
   const shown = { phase, queued: queue.queued, bound: queue.bound, running: queue.running, waiting: now.waiting, pending: deliveries.pending, "in-flight": deliveries.in_flight, "next-retry": retry };
   Object.entries(shown).forEach(([id, value]) => show(id, value));
   for (const event of ["accepted", "refused", "finished", "delivered"]) {
     show(`${event}-rate`, rates[event]);
     show(`${event}-total`, totals[event]);
   }
-  put($("next-drawn"), next ? `next retry ${retry}` : "");
+  put($("next-drawn"), retry === "none" ? "" : `next retry ${retry}`);
   showWorkers(now);
   drawWorkers(now);
   drawQueue(queue);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::document::escaped;
-use crate::http::overview::{Overview, WorkerLine};
+use crate::http::overview::{Deliveries, Overview, WorkerLine};
 use crate::job::Timestamp;
 use crate::tally::PerEvent;
 
@@ -17,7 +17,6 @@ pub(super) type Filling = Vec<(&'static str, String)>;
 /// The numbers.
 pub(super) fn filled(now: &Overview) -> Filling {
     let (rates, totals) = (&now.rates.per_second, &now.totals);
-    let retry = now.deliveries.next_attempt_at;
     let mut filling: Filling = [
         ("phase", now.phase.to_string()),
         ("queued", now.queue.queued.to_string()),
@@ -26,7 +25,7 @@ pub(super) fn filled(now: &Overview) -> Filling {
         ("waiting", now.waiting.to_string()),
         ("pending", now.deliveries.pending.to_string()),
         ("in-flight", now.deliveries.in_flight.to_string()),
-        ("next-retry", retry.map_or("none".into(), |at| format!("in {}", span(at, now.at)))),
+        ("next-retry", next_retry(&now.deliveries, now.at)),
     ]
     .into();
     filling.extend(RATES.into_iter().zip(texts(rates)));
@@ -55,6 +54,15 @@ const TOTALS: [&str; 4] = ["accepted-total", "refused-total", "finished-total", 
 fn texts<T: ToString>(events: &PerEvent<T>) -> [String; 4] {
     let PerEvent { accepted, refused, finished, delivered } = events;
     [accepted, refused, finished, delivered].map(ToString::to_string)
+}
+
+/// What is due and not on its way waits for its host, which has failed too often to be asked now.
+fn next_retry(deliveries: &Deliveries, now: Timestamp) -> String {
+    match deliveries.next_attempt_at {
+        Some(at) => format!("in {}", span(at, now)),
+        None if deliveries.pending > deliveries.in_flight => "when its host is tried again".into(),
+        None => "none".into(),
+    }
 }
 
 fn workers(now: &Overview) -> String {
@@ -95,6 +103,19 @@ mod tests {
     use super::*;
     use crate::http::overview::WorkerState;
     use crate::job::JobId;
+
+    #[test]
+    fn the_next_retry_has_a_time_or_waits_for_its_host() {
+        let now = Timestamp::from_micros(0);
+        let told = |pending, in_flight, at: Option<i64>| {
+            let next_attempt_at = at.map(Timestamp::from_micros);
+            next_retry(&Deliveries { pending, in_flight, next_attempt_at }, now)
+        };
+        assert_eq!(told(2, 1, Some(5_000_000)), "in 5s");
+        assert_eq!(told(2, 1, None), "when its host is tried again");
+        assert_eq!(told(1, 1, None), "none");
+        assert_eq!(told(0, 0, None), "none");
+    }
 
     #[test]
     fn whatever_a_task_is_called_it_is_text() {
