@@ -9,6 +9,7 @@
 //! | `uploads` | inputs on their way in: forms and raw bodies, broken, cut off, stalled |
 //! | `lifecycle` | a job from the request to its end |
 //! | `cli` | the program at the shell |
+//! | `ladder` | the eight programs of `examples/ladder/`, and the chapter about them |
 //! | `model` | models at the shell |
 //! | `kill` | a process that ends in the middle: kill -9, SIGTERM, a second signal |
 //! | `service` | the recipes for systemd and proxies; the log that strangers do not write |
@@ -24,6 +25,7 @@ mod cli;
 mod http;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod kill;
+mod ladder;
 mod lifecycle;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod model;
