@@ -162,6 +162,9 @@ fn announce(args: &ServeArgs, server: &Server, workers: usize) {
         args.data.display()
     );
     eprintln!("  callbacks to {} addresses", server.callback_policy());
+    if args.demo {
+        eprintln!("  the queue at work: http://{addr}/queue");
+    }
     if !server.asks_for_key() && !addr.ip().is_loopback() {
         eprintln!("  warning: everybody who reaches {addr} can use this server (--insecure)");
     }

@@ -8,6 +8,7 @@ pub(super) enum Unfound {
     /// None was named, and none is there. A server can do without where it has another task.
     None(Failure),
     /// There is something that cannot be used, or not by itself.
+    #[cfg_attr(not(feature = "whisper"), expect(dead_code, reason = "no model is looked for"))]
     Wrong(Failure),
 }
 
