@@ -31,7 +31,7 @@ const HOP_BY_HOP: [&str; 11] = [
 
 /// What the gate says of itself and of the client.
 const GATES: [&str; 4] =
-    ["Ringback-Peer", "Ringback-Client", "Ringback-Secret", "Ringback-Length"];
+    ["Ringback-Connection", "Ringback-Client", "Ringback-Secret", "Ringback-Length"];
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((sent, cut)) = bytes.split_last_chunk::<2>() else { return };
@@ -171,7 +171,7 @@ fn check_inner(head: &[u8], kind: &str, client: &ClientHead<'_>, body: usize) {
     assert_eq!(all("Transfer-Encoding"), encodings);
     assert_eq!(all("Expect"), expectations);
     assert_eq!(all("Connection"), ["close"]);
-    assert_eq!(all("Ringback-Peer"), ["127.0.0.1:7"]);
+    assert_eq!(all("Ringback-Connection"), ["7"]);
     assert_eq!(all("Ringback-Client"), ["127.0.0.1"]);
     assert!(matches!(all("Ringback-Secret")[..], [secret] if secret.len() == 64));
 

@@ -327,8 +327,8 @@ fn a_disk_that_fails_is_not_the_files_fault() {
         }
     }
     let source = Failing(Cursor::new(RECORDINGS[0].1));
-    let error = Reader::open(source, DEFAULT_LIMIT).unwrap().read_to_end().unwrap_err();
-    match error {
+    let read = Reader::open(source, DEFAULT_LIMIT).and_then(|reader| reader.read_to_end());
+    match read.unwrap_err() {
         Error::Read(source) => assert_ne!(source.kind(), ErrorKind::UnexpectedEof),
         other => panic!("{other}"),
     }

@@ -2,7 +2,6 @@
 //! a deadline, and handed on to be answered when the job has ended, or the time.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -21,9 +20,12 @@ use crate::shared::Shared;
 /// The most requests that wait at once; further ones are answered as their jobs stand.
 const PARKED_MAX: usize = 4096;
 
-/// The gate's own field: the address that a request came from, which no other one has that is behind
-/// the gate.
-pub(crate) const PEER_FIELD: &str = "Ringback-Peer";
+/// The gate's own field: the connection that a request came on.
+pub(crate) const CONNECTION_FIELD: &str = "Ringback-Connection";
+
+/// Names a connection to the gate: no two of a server have the same, and each has one request at a
+/// time.
+pub(crate) type ConnectionNumber = u64;
 
 /// What a request waits for, and how it is answered then.
 pub(crate) struct Wait {
@@ -115,11 +117,11 @@ pub(crate) struct Waiter {
     shared: Arc<Shared>,
     arriving: Receiver<Parked>,
     finished: Receiver<JobId>,
-    departures: Receiver<SocketAddr>,
+    departures: Receiver<ConnectionNumber>,
     ripe: Sender<Parked>,
     by_deadline: BTreeMap<Ticket, Parked>,
     by_job: HashMap<JobId, Vec<Ticket>>,
-    by_peer: HashMap<SocketAddr, Ticket>,
+    by_connection: HashMap<ConnectionNumber, Ticket>,
     tickets: u64,
 }
 
@@ -127,11 +129,11 @@ pub(crate) struct Waiter {
 type Ticket = (Instant, u64);
 
 /// A waiter, the way to it, and the requests that it hands on. `finished` says which jobs have
-/// ended, `departures` which clients have gone.
+/// ended, `departures` on which connections the clients have gone.
 pub(crate) fn waiter(
     shared: Arc<Shared>,
     finished: Receiver<JobId>,
-    departures: Receiver<SocketAddr>,
+    departures: Receiver<ConnectionNumber>,
 ) -> (Waiter, Parking, Receiver<Parked>) {
     let (entrance, arriving) = bounded(PARKED_MAX);
     // Room for all of them, so that the waiter never waits for a slow client.
@@ -146,7 +148,7 @@ pub(crate) fn waiter(
         ripe,
         by_deadline: BTreeMap::new(),
         by_job: HashMap::new(),
-        by_peer: HashMap::new(),
+        by_connection: HashMap::new(),
         tickets: 0,
     };
     (waiter, parking, ripened)
@@ -168,8 +170,8 @@ impl Waiter {
                     // Nobody is left to finish a job; the deadlines remain.
                     Err(_) => self.finished = never(),
                 },
-                recv(self.departures) -> peer => match peer {
-                    Ok(peer) => self.forget(peer),
+                recv(self.departures) -> connection => match connection {
+                    Ok(connection) => self.forget(connection),
                     // The gate is closed.
                     Err(_) => self.departures = never(),
                 },
@@ -185,8 +187,8 @@ impl Waiter {
         let job = parked.wait.job;
         let ticket = (parked.wait.until, self.tickets);
         self.tickets += 1;
-        if let Some(peer) = peer(&parked.request) {
-            self.by_peer.insert(peer, ticket);
+        if let Some(connection) = connection(&parked.request) {
+            self.by_connection.insert(connection, ticket);
         }
         self.by_deadline.insert(ticket, parked);
         self.by_job.entry(job).or_default().push(ticket);
@@ -217,9 +219,9 @@ impl Waiter {
 
     /// Lets go of a request that nobody waits for any more. It may not have come here yet: the gate
     /// says so again.
-    fn forget(&mut self, peer: SocketAddr) {
-        if let Some(parked) = self.by_peer.get(&peer).copied().and_then(|ticket| self.take(ticket))
-        {
+    fn forget(&mut self, connection: ConnectionNumber) {
+        let ticket = self.by_connection.get(&connection).copied();
+        if let Some(parked) = ticket.and_then(|ticket| self.take(ticket)) {
             // tiny_http answers what is dropped: that tells the gate that it is over.
             drop(parked);
         }
@@ -234,10 +236,8 @@ impl Waiter {
                 self.by_job.remove(&parked.wait.job);
             }
         }
-        if let Some(peer) = peer(&parked.request)
-            && self.by_peer.get(&peer) == Some(&ticket)
-        {
-            self.by_peer.remove(&peer);
+        if let Some(connection) = connection(&parked.request) {
+            self.by_connection.remove(&connection);
         }
         Some(parked)
     }
@@ -249,9 +249,9 @@ impl Waiter {
     }
 }
 
-/// Where a request came from.
-fn peer(request: &Request) -> Option<SocketAddr> {
-    header::find(request, PEER_FIELD)?.parse().ok()
+/// Which connection a request came on.
+fn connection(request: &Request) -> Option<ConnectionNumber> {
+    header::find(request, CONNECTION_FIELD)?.parse().ok()
 }
 
 #[cfg(test)]

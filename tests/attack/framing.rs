@@ -100,7 +100,7 @@ fn a_long_body_that_is_cut_off_or_breaks_leaves_nothing_behind(siege: &Siege) {
 fn a_client_speaks_for_nobody_else(siege: &Siege) {
     // The gate's own field would make these five bytes a body of two.
     let forged = post(
-        "Ringback-Length: 2\r\nRingback-Peer: 1.2.3.4:5\r\nContent-Length: 5\r\nConnection: close",
+        "Ringback-Length: 2\r\nRingback-Client: 1.2.3.4\r\nRingback-Connection: 1\r\nContent-Length: 5\r\nConnection: close",
     ) + "hello";
     let reply = told(&mut connect(siege), forged.as_bytes());
     assert!(reply.starts_with("HTTP/1.1 202 "), "{reply}");

@@ -5,7 +5,7 @@ mod intake;
 mod relay;
 
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::time::Instant;
 
 use rustix::fd::AsFd;
@@ -14,7 +14,7 @@ use self::intake::Pumped;
 use super::Premises;
 use super::ahead::Turn;
 use super::body::Body;
-use super::head::{Framing, Head, InnerFraming, Parsed, Persistence};
+use super::head::{Caller, Framing, Head, InnerFraming, Parsed, Persistence};
 use super::idle;
 use super::inbox::{Inbox, readable};
 use super::inner::Inner;
@@ -28,7 +28,7 @@ use crate::http::reply::Reply;
 /// A client, and what the gate knows of it.
 struct Connection<'a> {
     client: &'a TcpStream,
-    peer: SocketAddr,
+    caller: Caller,
     guest: &'a Guest,
     premises: &'a Premises,
     inbox: Inbox,
@@ -62,11 +62,11 @@ impl From<io::Error> for Ending {
 }
 
 /// Serves a client until its connection ends.
-pub(super) fn serve(guest: &Guest, peer: SocketAddr, premises: &Premises) {
+pub(super) fn serve(guest: &Guest, address: IpAddr, premises: &Premises) {
     let client = &guest.seat.client;
     let mut connection = Connection {
         client,
-        peer,
+        caller: Caller { address, connection: guest.number },
         guest,
         premises,
         inbox: Inbox::new(),
@@ -118,7 +118,7 @@ impl Connection<'_> {
                 self.cors = judgement.cors;
                 judgement.verdict
             };
-            if let Some(head) = Head::take(&mut self.inbox, &mut scanned, self.peer, judge)? {
+            if let Some(head) = Head::take(&mut self.inbox, &mut scanned, self.caller, judge)? {
                 return Ok(Some(head));
             }
             let filled = match deadline {

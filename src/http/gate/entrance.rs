@@ -103,7 +103,7 @@ impl Entrance {
                 let _present = present;
                 // It is off the roster before its thread counts as gone.
                 let guest = guest;
-                connection::serve(&guest, peer, &premises);
+                connection::serve(&guest, peer.ip(), &premises);
             });
         // The thread is not joined but counted: on the roster, and by what it holds of `present`.
         if let Err(error) = hired {

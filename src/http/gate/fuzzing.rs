@@ -1,17 +1,17 @@
 //! A client's connection without its socket: what comes in, in pieces of any size, and what tiny_http
 //! would be given of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::body::{Body, Piece};
-use super::head::{self, Head, InnerFraming, Parsed};
+use super::head::{self, Caller, Head, InnerFraming, Parsed};
 use super::inbox::Inbox;
 use super::passage::Secret;
 use crate::http::admission::{Admitted, ClientId, Knock};
 use crate::http::problem::Problem;
 
 /// Who the client is.
-const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7);
+const CALLER: Caller = Caller { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 7 };
 
 /// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Line<'_> {
     fn exchange(&mut self, max_body: u64) -> Result<Exchange, Problem> {
         let mut scanned = 0;
         let head = loop {
-            match Head::take(&mut self.inbox, &mut scanned, PEER, everybody)? {
+            match Head::take(&mut self.inbox, &mut scanned, CALLER, everybody)? {
                 Some(Parsed::Request(head)) => break head,
                 Some(Parsed::Answered(reply)) => return Ok(Exchange::Refused(reply.status())),
                 None if self.feed() => {}

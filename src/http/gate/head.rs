@@ -2,7 +2,7 @@
 //! given of it. Nothing but what was understood here goes on: the head is written anew.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use httparse::Header;
 use memchr::{memchr, memchr_iter};
@@ -14,7 +14,7 @@ use crate::http::header::is_token;
 use crate::http::problem::{Code, Problem, quoted};
 use crate::http::reply::Reply;
 use crate::http::upload::LENGTH_FIELD;
-use crate::http::waiting::PEER_FIELD;
+use crate::http::waiting::{CONNECTION_FIELD, ConnectionNumber};
 
 /// The longest head, in bytes.
 pub(super) const HEAD_MAX: usize = 16 * 1024;
@@ -56,6 +56,13 @@ pub(super) enum Framing {
 pub(super) enum Persistence {
     KeepAlive,
     Close,
+}
+
+/// Who sends a head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    pub(super) address: IpAddr,
+    pub(super) connection: ConnectionNumber,
 }
 
 /// A head that can be taken.
@@ -135,7 +142,7 @@ impl Head {
     pub(super) fn take(
         inbox: &mut Inbox,
         scanned: &mut usize,
-        peer: SocketAddr,
+        caller: Caller,
         judge: impl FnOnce(&Knock<'_>) -> Result<Admitted, Problem>,
     ) -> Result<Option<Parsed>, Problem> {
         // Line ends before a request are what some clients put after the body before it.
@@ -146,7 +153,7 @@ impl Head {
         let seen = &unread[..unread.len().min(HEAD_MAX)];
         if seen != b"\r" {
             if let Some(end) = end_of_head(seen, *scanned)? {
-                let head = Head::parse(&seen[..end], peer, judge)?;
+                let head = Head::parse(&seen[..end], caller, judge)?;
                 inbox.consume(end);
                 return Ok(Some(head));
             }
@@ -155,11 +162,11 @@ impl Head {
         if seen.len() == HEAD_MAX { Err(too_large(seen)) } else { Ok(None) }
     }
 
-    /// Reads a head that is all here; `peer` is whom it came from. `judge` is asked about one that
+    /// Reads a head that is all here; `caller` is whom it came from. `judge` is asked about one that
     /// can be read.
     pub(super) fn parse(
         bytes: &[u8],
-        peer: SocketAddr,
+        caller: Caller,
         judge: impl FnOnce(&Knock<'_>) -> Result<Admitted, Problem>,
     ) -> Result<Parsed, Problem> {
         if memchr_iter(b'\r', bytes).any(|at| bytes.get(at + 1) != Some(&b'\n')) {
@@ -183,7 +190,7 @@ impl Head {
         fields.check(target, minor)?;
         let framing = fields.framing(minor)?;
         let expects_continue = fields.expects_continue(minor)? && framing != Framing::Length(0);
-        let knock = Knock { peer: peer.ip(), method, target, fields: fields.0 };
+        let knock = Knock { peer: caller.address, method, target, fields: fields.0 };
         let client = match judge(&knock)? {
             Admitted::As(client) => client,
             Admitted::Answered(reply) => return Ok(Parsed::Answered(reply)),
@@ -194,7 +201,7 @@ impl Head {
             minor,
             is_head: method == "HEAD",
             expects_continue,
-            passed: fields.passed(method, target, peer, &client),
+            passed: fields.passed(method, target, caller, &client),
             client,
         }))
     }
@@ -322,7 +329,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The head without its framing, as it goes on.
-    fn passed(&self, method: &str, target: &str, peer: SocketAddr, client: &ClientId) -> Vec<u8> {
+    fn passed(&self, method: &str, target: &str, caller: Caller, client: &ClientId) -> Vec<u8> {
         let mut passed = Vec::with_capacity(512);
         for part in [method, " ", target, " HTTP/1.1\r\n"] {
             passed.extend_from_slice(part.as_bytes());
@@ -337,7 +344,9 @@ impl<'a> Fields<'a> {
                 }
             }
         }
-        write!(passed, "{PEER_FIELD}: {peer}\r\n{CLIENT_FIELD}: {client}\r\nConnection: close\r\n")
+        let number = caller.connection;
+        write!(passed, "{CONNECTION_FIELD}: {number}\r\n{CLIENT_FIELD}: {client}\r\n")
+            .and_then(|()| passed.write_all(b"Connection: close\r\n"))
             .expect("invariant: writing to memory does not fail");
         passed
     }

@@ -27,7 +27,7 @@ mod uploads;
 mod vigil;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,6 +43,7 @@ pub(crate) use self::passage::{PrivateSocket, Secret, turn_away};
 use self::roster::Roster;
 use self::uploads::Uploads;
 use super::admission::{Judgement, Knock};
+use super::waiting::ConnectionNumber;
 use crate::crew::{Crew, Never};
 
 /// What the gate's threads share.
@@ -52,7 +53,7 @@ struct Premises {
     roster: Arc<Roster>,
     uploads: Arc<Uploads>,
     ahead: Ahead,
-    departures: Sender<SocketAddr>,
+    departures: Sender<ConnectionNumber>,
     judge: Box<Judge>,
     /// Rings when no more are to be accepted.
     stop: Bell,
@@ -81,14 +82,14 @@ impl Closed {
     }
 
     /// Begins to accept from `listener`. `judge` is asked about every head that can be read.
-    /// `departures` brings the addresses of clients that have gone while their request was behind the
+    /// `departures` brings the connections whose clients have gone while their request was behind the
     /// gate; again and again, until it is there no more.
     pub(crate) fn open(
         self,
         listener: TcpListener,
         limits: Limits,
         judge: impl Fn(&Knock<'_>) -> Judgement + Send + Sync + 'static,
-        departures: Sender<SocketAddr>,
+        departures: Sender<ConnectionNumber>,
     ) -> io::Result<Gate> {
         let stop = Bell::new()?;
         let premises = Arc::new(Premises {

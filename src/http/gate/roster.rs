@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::http::admission::ClientId;
+use crate::http::waiting::ConnectionNumber;
 use crate::memory;
 
 /// How many connections may be on their way out at once, to make room.
@@ -51,7 +52,7 @@ pub(super) struct Seat {
 /// A connection's place on the list, for as long as this lives.
 pub(super) struct Guest {
     pub(super) seat: Arc<Seat>,
-    number: u64,
+    pub(super) number: ConnectionNumber,
     roster: Arc<Roster>,
 }
 

@@ -2,7 +2,7 @@
 //! through each kind of passage.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::unbounded;
@@ -68,7 +68,7 @@ struct Fixture {
     /// How many bytes of each body were read.
     bodies: Receiver<usize>,
     /// Who has gone.
-    departed: Receiver<SocketAddr>,
+    departed: Receiver<ConnectionNumber>,
     /// Each of these lets a request for `/wait` go on.
     go: Sender<()>,
     _data: tempfile::TempDir,

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct House {
     job: JobId,
     parking: Parking,
-    departures: Sender<SocketAddr>,
+    departures: Sender<ConnectionNumber>,
     ripe: Receiver<Parked>,
     thread: JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -51,9 +51,9 @@ impl House {
         House { job, parking, departures, ripe, thread, _folder: folder }
     }
 
-    /// Parks a request of this peer, for longer than the test takes.
-    fn park(&self, peer: SocketAddr) {
-        let header = Header::from_bytes(PEER_FIELD, peer.to_string()).unwrap();
+    /// Parks a request of this connection, for longer than the test takes.
+    fn park(&self, connection: ConnectionNumber) {
+        let header = Header::from_bytes(CONNECTION_FIELD, connection.to_string()).unwrap();
         let request = TestRequest::new().with_header(header).into();
         let until = Instant::now() + 2 * PATIENCE;
         let wait = Wait { job: self.job, until, resume: Resume::Show };
@@ -97,20 +97,19 @@ fn submit(shared: &Shared) -> JobId {
 #[test]
 fn nothing_stays_parked_for_a_client_that_has_gone() {
     let house = House::open();
-    let peers = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    peers.iter().for_each(|peer| house.park(*peer));
+    (1..=3).for_each(|connection| house.park(connection));
     // It may be told before the request is parked; the gate tells it until that is over.
     let deadline = Instant::now() + PATIENCE;
     while house.parking.taken.load(Ordering::Relaxed) != 2 {
         assert!(Instant::now() < deadline, "it stays parked");
-        house.departures.send(peers[1]).unwrap();
+        house.departures.send(2).unwrap();
     }
-    house.departures.send(SocketAddr::from(([127, 0, 0, 1], 9))).unwrap();
+    house.departures.send(9).unwrap();
     assert!(house.ripe.try_recv().is_err(), "the others wait on");
     house.parking.close();
     let left: Vec<Parked> = house.ripe.iter().collect();
-    let peers_left: Vec<_> = left.iter().filter_map(|parked| peer(&parked.request)).collect();
-    assert_eq!(peers_left, [peers[0], peers[2]]);
+    let left: Vec<_> = left.iter().filter_map(|parked| connection(&parked.request)).collect();
+    assert_eq!(left, [1, 3]);
     drop(left);
     house.wait_for_parked(0);
     house.thread.join().unwrap();

@@ -77,7 +77,7 @@ impl Connection<'_> {
         inner.end_body();
         loop {
             // Where there is no room, it is said again.
-            let _ = self.premises.departures.try_send(self.peer);
+            let _ = self.premises.departures.try_send(self.caller.connection);
             match readable([inner.stream.as_fd()], REMINDER) {
                 Ok([false]) => {}
                 Ok([true]) | Err(_) => return,

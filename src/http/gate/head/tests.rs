@@ -2,11 +2,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4711);
+const CALLER: Caller =
+    Caller { address: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), connection: 4711 };
 
 fn parse(head: &[u8]) -> Result<Head, u16> {
     let parsed =
-        Head::parse(head, PEER, |knock| Ok(Admitted::As(ClientId::of_address(knock.peer))));
+        Head::parse(head, CALLER, |knock| Ok(Admitted::As(ClientId::of_address(knock.peer))));
     match parsed.map_err(|problem| problem.reply().status())? {
         Parsed::Request(head) => Ok(head),
         Parsed::Answered(reply) => panic!("nobody answers here: {reply:?}"),
@@ -29,7 +30,7 @@ fn what_goes_on_is_written_anew() {
     assert_eq!((head.framing, head.persistence), (Framing::Length(5), Persistence::Close));
     assert!(head.expects_continue);
     let passed = "POST /jobs?a=1 HTTP/1.1\r\nHost: h\r\nX-One: two\r\n\
-                  Ringback-Peer: 127.0.0.1:4711\r\nRingback-Client: 127.0.0.1\r\nConnection: close\r\n";
+                  Ringback-Connection: 4711\r\nRingback-Client: 127.0.0.1\r\nConnection: close\r\n";
     let secret = Secret::new().unwrap();
     for (framing, fields) in [
         (InnerFraming::None, ""),

@@ -139,15 +139,14 @@ const WAIT: &[u8] = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n";
 #[test]
 fn the_request_of_a_client_that_has_gone_is_recalled() {
     let gate = Fixture::start(Passage::open, limits());
-    for hang_up in [reset, drop] {
+    for (connection, hang_up) in (0..).zip([reset, drop]) {
         let mut stream = gate.connect();
-        let peer = stream.local_addr().unwrap();
         // What comes behind it is not looked at, and hides nothing.
         stream.write_all(&[WAIT, GET].concat()).unwrap();
         gate.wait_until_busy(1);
         hang_up(stream);
-        assert_eq!(gate.departed.recv_timeout(PATIENCE), Ok(peer));
-        assert_eq!(gate.departed.recv_timeout(PATIENCE), Ok(peer), "until it is over");
+        assert_eq!(gate.departed.recv_timeout(PATIENCE), Ok(connection));
+        assert_eq!(gate.departed.recv_timeout(PATIENCE), Ok(connection), "until it is over");
         gate.go.send(()).unwrap();
         gate.wait_until_open(0);
         while gate.departed.try_recv().is_ok() {}
