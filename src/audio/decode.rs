@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use symphonia::core::audio::GenericAudioBufferRef;
+use symphonia::core::audio::{Channels, GenericAudioBufferRef};
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as MediaError;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackFlags, TrackType};
@@ -27,6 +27,11 @@ const FRUITLESS_MAX: u32 = 250_000;
 /// What may be read of a file before it is known what it is, and then before each next packet of sound,
 /// in bytes: decoders keep pictures, notes and tables in memory, up to twice as large as they are.
 const ASIDE_MAX: u64 = 24 * 1024 * 1024;
+
+/// The most channels. A header of some bytes can name 65,535, for each of which a decoder makes buffers.
+const CHANNELS_MAX: usize = 64;
+/// The most samples in a packet, of all channels together: 8 MiB of them decoded.
+const PACKET_MAX: u64 = 2 * 1024 * 1024;
 
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     let mut codecs = CodecRegistry::new();
@@ -229,6 +234,10 @@ fn pick_track(format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>, 
             complaint.get_or_insert_with(|| "its codec is not known".to_owned());
             continue;
         };
+        if let Err(why) = check_size(parameters) {
+            complaint = Some(why);
+            continue;
+        }
         let options = AudioDecoderOptions::default();
         match surviving(|| CODECS.make_audio_decoder(parameters, &options)) {
             Ok(Ok(codec)) => {
@@ -241,6 +250,19 @@ fn pick_track(format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>, 
         }
     }
     Err(complaint.map_or(Error::NoAudio, Error::Undecodable))
+}
+
+/// Whether the buffers that a decoder makes for such a track are of a size that recordings need.
+fn check_size(parameters: &AudioCodecParameters) -> Result<(), String> {
+    let channels = parameters.channels.as_ref().map_or(1, Channels::count);
+    let frames = parameters.max_frames_per_packet.max(parameters.frames_per_block).unwrap_or(0);
+    if channels > CHANNELS_MAX {
+        return Err(format!("it has {channels} channels"));
+    }
+    if frames.saturating_mul(channels as u64) > PACKET_MAX {
+        return Err(format!("it has packets of {frames} samples in {channels} channels"));
+    }
+    Ok(())
 }
 
 /// Every channel into one, by their mean.

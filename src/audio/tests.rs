@@ -302,6 +302,15 @@ fn packets_without_a_sample_were_never_enough() {
 }
 
 #[test]
+fn a_header_of_some_bytes_took_hundreds_of_megabytes_for_its_channels() {
+    let mut aiff = include_bytes!("../../fuzz/corpus/audio/pcm.aiff").to_vec();
+    let channels = aiff.windows(4).position(|four| four == b"COMM").unwrap() + 8;
+    aiff[channels..channels + 2].copy_from_slice(&30_000_u16.to_be_bytes());
+    let error = samples(aiff).unwrap_err();
+    assert!(error.to_string().contains("30000 channels"), "{error}");
+}
+
+#[test]
 fn an_honest_fragment_is_decoded() {
     let whole = include_bytes!("../../fuzz/corpus/audio/fragmented-alac.mp4");
     assert_eq!(samples(whole).unwrap().len(), 1920);
@@ -327,8 +336,8 @@ fn a_disk_that_fails_is_not_the_files_fault() {
         }
     }
     let source = Failing(Cursor::new(RECORDINGS[0].1));
-    let read = Reader::open(source, DEFAULT_LIMIT).and_then(|reader| reader.read_to_end());
-    match read.unwrap_err() {
+    let error = Reader::open(source, DEFAULT_LIMIT).and_then(Reader::read_to_end).unwrap_err();
+    match error {
         Error::Read(source) => assert_ne!(source.kind(), ErrorKind::UnexpectedEof),
         other => panic!("{other}"),
     }

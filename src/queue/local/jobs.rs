@@ -33,8 +33,8 @@ pub(super) fn claim(
     loop {
         match take_oldest(tx, now)? {
             None => return Ok(None),
-            Some(Taken::Whole(claimed)) => return Ok(Some(claimed)),
-            Some(Taken::Damaged { seq, why }) => {
+            Some(Ok(claimed)) => return Ok(Some(claimed)),
+            Some(Err(Damaged { seq, why })) => {
                 log::error!("job {seq} in the store is damaged, and given up: {why}");
                 give_up_damaged(tx, seq, now, keep)?;
             }
@@ -42,18 +42,22 @@ pub(super) fn claim(
     }
 }
 
-/// The oldest ready job, as it could be read.
-enum Taken {
-    Whole(Claimed),
-    Damaged { seq: i64, why: rusqlite::Error },
+/// A job whose row cannot be read.
+struct Damaged {
+    seq: i64,
+    why: rusqlite::Error,
 }
 
-fn take_oldest(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<Option<Taken>> {
+fn take_oldest(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Result<Claimed, Damaged>>> {
     let taken = tx
         .conn
         .prepare_cached(concat!(
             "UPDATE jobs SET state = 'running', attempt = min(attempt, 4294967294) + 1,
-                 fence = min(fence, 9223372036854775806) + 1, started_at = ?1, error_code = NULL, error_message = NULL
+                 fence = min(fence, 9223372036854775806) + 1, started_at = ?1,
+                 error_code = NULL, error_message = NULL
              WHERE seq = (SELECT seq FROM jobs INDEXED BY jobs_ready
                           WHERE state = 'queued' AND ready_at IS NULL ORDER BY seq LIMIT 1)
              RETURNING ",
@@ -70,12 +74,12 @@ fn take_oldest(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<Option<Taken
     tx.counts.queued -= 1;
     let (job, fence, in_file) = match read {
         Ok(read) => read,
-        Err(why) if rows::is_damage(&why) => return Ok(Some(Taken::Damaged { seq, why })),
+        Err(why) if rows::is_damage(&why) => return Ok(Some(Err(Damaged { seq, why }))),
         Err(error) => return Err(error),
     };
     let body = if in_file { ClaimedBody::InFile } else { inline_body(tx.conn, seq)? };
     tx.counts.running += 1;
-    Ok(Some(Taken::Whole(Claimed { job, fence, body })))
+    Ok(Some(Ok(Claimed { job, fence, body })))
 }
 
 /// Fails a job that cannot be read. Nobody is called: what would be said could not be read, either.
