@@ -38,16 +38,19 @@ describe("the page", { concurrency: 3 }, () => {
     assert.equal(await times.first().innerText(), "0:00");
     const [minutes, seconds] = (await times.last().innerText()).split(":").map(Number);
     await times.last().click();
-    const audio = job.locator("audio");
-    const at = await audio.evaluate((audio) => audio.currentTime);
-    assert(at >= minutes * 60 + seconds && at < minutes * 60 + seconds + 2, `it plays from there, not ${at}`);
-    await result.locator("p.now").last().waitFor();
+    const at = await job.locator("audio").evaluate((audio) => audio.currentTime);
+    assert(at >= minutes * 60 + seconds, `it plays from there, not from ${at}`);
+    await times.first().click();
+    await result.locator("p.now").filter({ hasText: "And so" }).waitFor();
 
     await press(job, "Copy: jfk.wav");
-    await job.getByText("Copied").waitFor();
+    await page.getByRole("status").filter({ hasText: "Copied" }).waitFor();
     assert.equal(words(await page.evaluate(() => navigator.clipboard.readText())), SAID);
-    for (const [extension, start] of [["txt", /^And so/], ["srt", /^1\n00:00:00,000 --> /], ["vtt", /^WEBVTT\n/]]) {
-      const [download] = await Promise.all([page.waitForEvent("download"), press(job, `Save as ${extension}: jfk.wav`)]);
+    const beginnings = { txt: /^And so/, srt: /^1\n00:00:00,000 --> /, vtt: /^WEBVTT\n/ };
+    for (const [extension, start] of Object.entries(beginnings)) {
+      const coming = page.waitForEvent("download");
+      await press(job, `Save as ${extension}: jfk.wav`);
+      const download = await coming;
       assert.equal(download.suggestedFilename(), `jfk.${extension}`);
       assert.match(await readFile(await download.path(), "utf8"), start);
     }
@@ -89,7 +92,7 @@ describe("the page", { concurrency: 3 }, () => {
   test("the microphone is heard", async (t) => {
     const page = await open(t, await Server.start(t));
     await press(page, "Record");
-    await page.getByRole("button", { name: "Stop and send (0:04)", pressed: true }).click();
+    await page.getByRole("button", { name: /^Stop and send \(0:(0[4-9]|[1-5])/, pressed: true }).click();
     const job = page.locator("#jobs > li");
     await says(job, "Done");
     assert.match(await job.getByRole("heading").innerText(), /^recording .*\.webm$/);
@@ -145,8 +148,11 @@ describe("the page", { concurrency: 3 }, () => {
     await choose(page, noise("late.wav", 9));
     await says(card(page, "late.wav"), /The queue is full: .* Trying again in \d+ s\./);
     await press(early, "Remove: early.wav");
+    const mayLeave = () => page.evaluate(() => dispatchEvent(new Event("beforeunload", { cancelable: true })));
+    assert.equal(await mayLeave(), false, "the file would not be sent");
     await rb.cancel(waiting);
     await says(card(page, "late.wav"), "Waiting: place 1");
+    assert.equal(await mayLeave(), true);
     assert.equal(await page.locator("#jobs > li").count(), 1);
   });
 
@@ -213,17 +219,19 @@ describe("the page", { concurrency: 3 }, () => {
     const evil = `<img src=x onerror="alert(1)"><script>alert(1)</script>'"&amp;</h3>`;
     const names = [`${evil}.wav`, "\u202egpj.exe\u2066\u200f.wav", `${"n".repeat(10_000)}.wav`, " \u0000\n.wav"];
     await page.getByLabel("Task").selectOption("demo");
-    const server = new URL(page.url());
+    const { href } = new URL(page.url());
     await page.route(/\/jobs\/[^/]+\?/, async (route) => {
       const { "if-none-match": _, ...headers } = route.request().headers();
       const answer = await route.fetch({ headers });
       const job = await answer.json();
-      await route.fulfill({ response: answer, json: { ...job, task: "transcribe", data: job.data && `${evil}\u202e${"w".repeat(5000)}` } });
+      const data = job.data && `${evil}\u202e${"w".repeat(5000)}`;
+      await route.fulfill({ response: answer, json: { ...job, task: "transcribe", data } });
     });
     const segments = [{ start: 0, end: 1, text: evil }, { start: 1, end: 2, text: `\u202e${"w".repeat(5000)}` }];
     await page.route(/format=verbose_json/, (route) => route.fulfill({ json: { segments } }));
+    const all = () => document.querySelectorAll(".succeeded").length === 4;
     await choose(page, ...names.map((name, n) => noise(name, n + 1)));
-    await page.waitForFunction((count) => document.querySelectorAll(".succeeded").length === count, names.length);
+    await page.waitForFunction(all);
     assert.equal(await page.locator("main img, main script, #jobs h3 h3").count(), 0);
     assert.equal(await page.locator("h3").last().innerText(), names[0]);
     assert.equal(await page.locator("#jobs > li").last().locator("p > span").first().innerText(), evil);
@@ -231,9 +239,9 @@ describe("the page", { concurrency: 3 }, () => {
     assert(titles.every((title) => title.length < 200), "long names are cut");
     assert.deepEqual([titles[0], titles[2]], [".wav", "gpj.exe.wav"], "what cannot be seen is left out");
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360, "nothing runs over");
-    assert.equal(page.url(), server.href);
+    assert.equal(page.url(), href);
     await page.reload();
-    await page.waitForFunction((count) => document.querySelectorAll(".succeeded").length === count, names.length);
+    await page.waitForFunction(all);
     assert.equal(await page.locator("main img, main script, #jobs h3 h3").count(), 0);
     // What this browser remembers may be anybody's as well.
     for (const garbage of ["{", "{}", "[null, 1, {\"id\": 7}]", `[{"id": "../../${evil}", "name": null}]`]) {
@@ -253,13 +261,15 @@ describe("the page", { concurrency: 3 }, () => {
     };
     const focused = () => page.evaluate(() => document.activeElement.innerText || document.activeElement.id);
     const empty = await named();
-    for (const expected of ["button: Choose files", "button: Record", "textbox: Language", "link: The queue at work"]) {
-      assert(empty.some((control) => control.startsWith(expected)) || expected.includes("Language"), `${expected} in ${empty}`);
+    for (const expected of ["button: Choose files", "button: Record", "link: The queue at work"]) {
+      assert(empty.some((control) => control.startsWith(expected)), `${expected} in ${empty}`);
     }
     await page.getByLabel("Task").selectOption("transcribe");
     await choose(page, speech, noise("broken.wav"));
     await named();
+    await card(page, "jfk.wav").getByRole("button", { name: "Cancel: jfk.wav" }).focus();
     await says(card(page, "jfk.wav"), "Done");
+    assert.equal(await focused(), "jfk.wav", "the button is gone, and its place is kept");
     await says(card(page, "broken.wav"), "The file cannot be decoded");
     const done = await named();
     for (const expected of ["button: 0:00: play from here", "button: Copy: jfk.wav", "button: Send again: broken.wav"]) {
@@ -313,8 +323,8 @@ describe("the page", { concurrency: 3 }, () => {
     assert.deepEqual(loaded.filter((name) => !name.startsWith("data:")), []);
     const html = await fetch(server.url, { headers: { Accept: "text/html" } });
     assert.match(html.headers.get("content-security-policy"), /default-src 'none'; script-src 'sha256-/);
-    const bytes = [html, await fetch(`${server.url}/ringback.js`)].map(async (answer) => (await answer.arrayBuffer()).byteLength);
-    const all = (await Promise.all(bytes)).reduce((sum, one) => sum + one);
-    assert(all < 60_000, `${all} bytes`);
+    const client = await fetch(`${server.url}/ringback.js`);
+    const bytes = (await html.arrayBuffer()).byteLength + (await client.arrayBuffer()).byteLength;
+    assert(bytes < 60_000, `${bytes} bytes`);
   });
 });

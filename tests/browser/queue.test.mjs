@@ -16,12 +16,19 @@ describe("the teaching view", { concurrency: 2 }, () => {
     const page = await open(t, server, "/queue");
     await until(page, "queued", 0);
     await until(page, "bound", 10);
-    await page.getByLabel("Jobs", { exact: true }).fill("40");
     await page.getByLabel("Seconds each").fill("60");
-    await page.getByRole("button", { name: "Send a burst" }).click();
-    await page.locator("#burst-said").filter({ hasText: "12 accepted, 28 refused (503 queue_full), of 40." }).waitFor();
-    await until(page, "queued", 10);
+    const said = page.locator("#burst-said");
+    const burst = async (jobs) => {
+      await page.getByLabel("Jobs", { exact: true }).fill(String(jobs));
+      await page.getByRole("button", { name: "Send a burst" }).click();
+      await said.filter({ hasText: `of ${jobs}.` }).waitFor();
+    };
+    // As many as there are workers; then more than there is room.
+    await burst(2);
     await until(page, "running", 2);
+    await burst(38);
+    await said.filter({ hasText: "10 accepted, 28 refused (503 queue_full), of 38." }).waitFor();
+    await until(page, "queued", 10);
     await page.locator("#drawing.full").waitFor();
     await until(page, "accepted-total", 12);
     await until(page, "refused-total", 28);

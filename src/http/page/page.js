@@ -151,6 +151,9 @@ class Card {
   async send(params) {
     this.params = params;
     this.retry = () => this.send(params);
+    // The job it may have been before is done with.
+    if (this.id) kept.forget(this.id);
+    this.id = undefined;
     this.begin();
     this.say("Waits for the files before it");
     this.offer(button("Cancel", this.name, () => this.remove()));
@@ -413,6 +416,13 @@ function listenForFiles() {
   addEventListener("drop", (event) => submit([...event.dataTransfer.files]));
 }
 
+/** What the server has goes on without the page; what it has not yet is asked about. */
+function guardUploads() {
+  addEventListener("beforeunload", (event) => {
+    if ([...cards].some(({ id, failure }) => !id && !failure)) event.preventDefault();
+  });
+}
+
 function askForKey() {
   $("key-row").open = true;
   // Whoever types elsewhere is not interrupted.
@@ -504,6 +514,7 @@ function resume() {
 
 listenForKey();
 listenForFiles();
+guardUploads();
 offerTasks();
 offerRecording();
 resume();

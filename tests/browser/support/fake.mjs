@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer, request } from "node:http";
 
-/** Answers the n-th request with `answers[n]`, and any further one with the last of them; `asked` holds them all. */
+/** Answers each request with the next of `answers`, and further ones with the last; `asked` holds them all. */
 export async function fake(t, ...answers) {
   const asked = [];
   const server = await listen(t, async (request, response) => {

@@ -12,9 +12,10 @@ const MODEL = process.env.RINGBACK_TEST_MODEL ?? join(root, "models/ggml-tiny.en
 
 /** Eleven seconds of speech, and what is said in them. */
 export const SPEECH = join(root, "tests/audio/jfk.wav");
-export const SAID = "and so my fellow americans ask not what your country can do for you ask what you can do for your country";
+export const SAID = "and so my fellow americans ask not what your country can do for you "
+  + "ask what you can do for your country";
 /** What two transcripts of the same speech agree in. */
-export const words = (text) => text.toLowerCase().replace(/[^a-z ]/g, " ").split(/\s+/).filter(Boolean).join(" ");
+export const words = (text) => text.toLowerCase().match(/[a-z]+/g).join(" ");
 
 export class Server {
   #arguments; #folder; #child; #said = [];
@@ -59,7 +60,8 @@ export class Server {
         if (url) resolve(url);
       });
       this.#child.on("error", reject);
-      this.#child.on("exit", () => reject(new Error(`the server does not start; it said:\n${this.#said.join("\n")}`)));
+      const unable = () => new Error(`the server does not start; it said:\n${this.#said.join("\n")}`);
+      this.#child.on("exit", () => reject(unable()));
     });
   }
 }
