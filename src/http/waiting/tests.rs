@@ -108,8 +108,8 @@ fn nothing_stays_parked_for_a_client_that_has_gone() {
     assert!(house.ripe.try_recv().is_err(), "the others wait on");
     house.parking.close();
     let left: Vec<Parked> = house.ripe.iter().collect();
-    let left: Vec<_> = left.iter().filter_map(|parked| connection(&parked.request)).collect();
-    assert_eq!(left, [1, 3]);
+    let numbers: Vec<_> = left.iter().filter_map(|parked| connection(&parked.request)).collect();
+    assert_eq!(numbers, [1, 3]);
     drop(left);
     house.wait_for_parked(0);
     house.thread.join().unwrap();
