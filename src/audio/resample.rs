@@ -11,9 +11,9 @@ const CHUNK: usize = 4096;
 /// Rates that recordings have.
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
 /// The longest period that a rate may have in common with 16 kHz, in samples. A step is a whole number
-/// of periods, and takes some 120 bytes of memory for each sample. Whatever is recorded faster than
-/// this has a round number of samples in a second: 192,000, 250,000, 312,500.
-const PERIOD_MAX: u32 = 100_000;
+/// of periods, and takes some 120 bytes of memory for each sample: 24 MB at most. Whatever is recorded
+/// faster than this has a round number of samples in a second: 250,000, 312,500, 384,000.
+const PERIOD_MAX: u32 = 200_000;
 
 /// Converts one channel to 16 kHz.
 pub(super) struct Resampler {
