@@ -3,6 +3,7 @@
 //! [`waiting`]). Every address is in [`routes`].
 
 mod admission;
+mod client_id;
 mod draft;
 mod file_name;
 #[cfg(fuzzing)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select};
 use tiny_http::Request;
 
-use super::admission;
+use super::client_id::ClientId;
 use super::problem::{Code, Problem};
 use super::reply::Reply;
 use super::routes::{self, Answer};
@@ -176,7 +176,7 @@ impl Desk {
         if !reply.is_long() {
             return reply.send(request);
         }
-        let share = admission::client_of(&request).map(|client| self.shares.take(client));
+        let share = ClientId::of(&request).map(|client| self.shares.take(client));
         let download = match share {
             Ok(Some(share)) => Download { request, reply, _share: share },
             Ok(None) => {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::admission::ClientId;
+use super::client_id::ClientId;
 
 /// What clients have now; nothing is kept of one that has none.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tiny_http::Request;
 
-use super::admission::{self, ClientId};
+use super::client_id::ClientId;
 use super::draft::{Contract, Draft};
 use super::header;
 use super::jobs;
@@ -183,7 +183,7 @@ fn take_in(
     contract: Contract,
     query: &str,
 ) -> Result<Accepted, Problem> {
-    let client = admission::client_of(request)?;
+    let client = ClientId::of(request)?;
     let announced = Announced {
         content_type: header::find(request, "Content-Type"),
         content_encoding: header::find(request, "Content-Encoding"),

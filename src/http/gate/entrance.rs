@@ -14,7 +14,7 @@ use super::Premises;
 use super::connection;
 use super::inbox::readable;
 use crate::crew::Never;
-use crate::http::admission::ClientId;
+use crate::http::client_id::ClientId;
 use crate::http::problem::{Code, Problem};
 
 /// The stack of a connection's thread, in bytes: its buffers are elsewhere.

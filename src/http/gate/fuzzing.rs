@@ -7,7 +7,8 @@ use super::body::{Body, Piece};
 use super::head::{self, Caller, Head, InnerFraming, Parsed};
 use super::inbox::Inbox;
 use super::passage::Secret;
-use crate::http::admission::{Admitted, ClientId, Knock};
+use crate::http::admission::{Admitted, Knock};
+use crate::http::client_id::ClientId;
 use crate::http::problem::Problem;
 
 /// Who the client is.

@@ -9,7 +9,8 @@ use memchr::{memchr, memchr_iter};
 
 use super::inbox::Inbox;
 use super::passage::Secret;
-use crate::http::admission::{Admitted, CLIENT_FIELD, ClientId, Knock};
+use crate::http::admission::{Admitted, Knock};
+use crate::http::client_id::{CLIENT_FIELD, ClientId};
 use crate::http::header::is_token;
 use crate::http::problem::{Code, Problem, quoted};
 use crate::http::reply::Reply;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::http::admission::ClientId;
+use crate::http::client_id::ClientId;
 use crate::http::waiting::ConnectionNumber;
 use crate::memory;
 

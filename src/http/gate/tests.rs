@@ -11,7 +11,8 @@ use tiny_http::{ListenAddr, Request, Response, Server};
 use super::inner::Inner;
 use super::passage::Stream;
 use super::*;
-use crate::http::admission::{Admitted, ClientId, Cors};
+use crate::http::admission::{Admitted, Cors};
+use crate::http::client_id::ClientId;
 
 /// Longer than anything takes here.
 const PATIENCE: Duration = Duration::from_secs(30);

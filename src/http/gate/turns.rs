@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 
 use crossbeam_channel::Sender;
 
-use crate::http::admission::ClientId;
+use crate::http::client_id::ClientId;
 
 /// Names one upload, behind the gate or in front of it.
 pub(super) type Number = u64;

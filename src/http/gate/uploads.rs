@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 
 use super::turns::{Bounds, Number, Pace, Turns};
-use crate::http::admission::ClientId;
+use crate::http::client_id::ClientId;
 
 /// All of them.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use rustix::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::{Connection, Ending};
-use crate::http::admission::ClientId;
+use crate::http::client_id::ClientId;
 use crate::http::gate::body::{Body, Piece};
 use crate::http::gate::inbox::{read_onto, readable};
 use crate::http::gate::inner::Inner;
