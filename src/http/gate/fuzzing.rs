@@ -2,6 +2,7 @@
 //! would be given of it.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
 
 use super::body::{Body, Piece};
 use super::head::{self, Caller, Head, InnerFraming, Parsed};
@@ -13,6 +14,9 @@ use crate::http::problem::Problem;
 
 /// Who the client is.
 const CALLER: Caller = Caller { address: IpAddr::V4(Ipv4Addr::LOCALHOST), connection: 7 };
+
+/// One for all exchanges, so that they can be compared.
+static SECRET: LazyLock<Secret> = LazyLock::new(|| Secret::new().expect("random numbers"));
 
 /// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +53,7 @@ pub enum Exchange {
 /// Takes what comes in `pieces`, request after request, with bodies of up to `max_body` bytes, until
 /// one is refused or not all there.
 pub fn converse(pieces: &[&[u8]], max_body: u64) -> Vec<Exchange> {
-    let secret = Secret::new().expect("random numbers");
-    let mut line = Line { inbox: Inbox::new(), pieces: pieces.iter(), secret };
+    let mut line = Line { inbox: Inbox::new(), pieces: pieces.iter() };
     let mut exchanges = Vec::new();
     loop {
         let exchange = match line.exchange(max_body) {
@@ -68,7 +71,6 @@ pub fn converse(pieces: &[&[u8]], max_body: u64) -> Vec<Exchange> {
 struct Line<'a> {
     inbox: Inbox,
     pieces: std::slice::Iter<'a, &'a [u8]>,
-    secret: Secret,
 }
 
 /// Lets every request in.
@@ -111,7 +113,7 @@ impl Line<'_> {
                 head::Framing::Length(length) => Framing::Length(length),
                 head::Framing::Chunked => Framing::Chunked,
             },
-            heads: framings.map(|framing| head.for_inner(framing, &self.secret)),
+            heads: framings.map(|framing| head.for_inner(framing, &SECRET)),
             body: taken,
             is_whole: body.is_whole(),
         })
