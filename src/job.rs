@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::warning::Warning;
+
 /// Names one job for as long as it is kept. A UUID version 7 (RFC 9562), so ids sort by age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -302,6 +304,8 @@ pub struct Job {
     pub input: InputInfo,
     /// Why it failed, or what the last attempt of a queued one died of.
     pub error: Option<Failure>,
+    /// How the output falls short of the input.
+    pub warnings: Vec<Warning>,
     /// Where the outcome goes, and how far that has come.
     pub callback: Option<Callback>,
 }

@@ -30,6 +30,7 @@ mod signals;
 mod spool;
 mod tally;
 mod task;
+mod warning;
 #[cfg(feature = "whisper")]
 pub mod whisper;
 mod worker;
@@ -42,3 +43,4 @@ pub use notifier::{BadSecret, parse_secret};
 pub use queue::QueueError;
 pub use server::{Builder, Running, Server};
 pub use task::{Attempt, Input, InputReader, Output, TaskError, TaskOptions};
+pub use warning::Warning;

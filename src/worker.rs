@@ -187,5 +187,5 @@ fn store_output(shared: &Shared, job: &Job, output: Output) -> Result<StoredOutp
             StoredData::File { path, name: file.name, content_type: file.content_type, bytes }
         }
     };
-    Ok(StoredOutput { data, formats: output.formats })
+    Ok(StoredOutput { data, formats: output.formats, warnings: output.warnings.into_list() })
 }

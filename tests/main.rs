@@ -14,6 +14,7 @@
 //! | `kill` | a process that ends in the middle: kill -9, SIGTERM, a second signal |
 //! | `service` | the recipes for systemd and proxies; the log that strangers do not write |
 //! | `pages` | the pages for people, the browser client, and what they are told |
+//! | `warnings` | what a result falls short of: on the job, in lists, in callbacks |
 //! | `restart` | what a stop leaves for the next start: queued, running, undelivered |
 
 mod access;
@@ -37,3 +38,4 @@ mod support;
 #[cfg(feature = "whisper")]
 mod transcribe;
 mod uploads;
+mod warnings;

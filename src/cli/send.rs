@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringback::State;
-use ringback::client::{Client, Upload};
+use ringback::client::{Client, Job, Upload};
 
 use super::units::duration;
 use super::{Failure, ServerArgs};
@@ -76,11 +76,23 @@ pub(super) fn run(args: SendArgs) -> Result<(), Failure> {
     }
     log::debug!("{} after {took:?}", submitted.url);
     let job = client.wait(submitted.id, began + wait)?;
+    print_warnings(&job)?;
     match (job.state, job.error) {
         (State::Succeeded, _) => print_result(&client, job.id, args.format.as_deref()),
         (_, Some(error)) => Err(Failure::failed(format!("{} ({})", error.message, error.code))),
         (state, None) => Err(Failure::failed(format!("the job was {state}"))),
     }
+}
+
+/// On stderr: the result stands on stdout alone.
+fn print_warnings(job: &Job) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    for warning in &job.warnings {
+        let at =
+            warning.position().map_or(String::new(), |at| format!(" at {:.1} s", at.as_secs_f64()));
+        writeln!(stderr, "warning{at}: {} ({})", warning.message(), warning.code())?;
+    }
+    Ok(())
 }
 
 fn print_result(client: &Client, id: ringback::JobId, format: Option<&str>) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ use ureq::http::{Response, header};
 
 use super::ClientError;
 use crate::job::{DeliveryState, Failure, JobId, Parameters, State, Timestamp};
+use crate::warning::Warning;
 
 /// That an input was taken in: it is on the server's disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,9 @@ pub struct Job {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// How its output falls short of its input.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
     /// Where its outcome goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,

@@ -10,6 +10,7 @@ use crate::job::{
 };
 use crate::queue::{Ahead, QueueError, StoredData, StoredOutput};
 use crate::shared::Shared;
+use crate::warning::Warning;
 
 /// A job and everything about it that is asked for elsewhere, at one moment.
 #[derive(Debug)]
@@ -82,6 +83,7 @@ impl Snapshot {
             input: InputJson::from(&job.input),
             data: self.output.as_ref().map(|output| DataJson::from(&output.data)),
             error: job.error.as_ref().filter(|_| job.state == State::Failed),
+            warnings: &job.warnings,
             callback: job.callback.as_ref().map(CallbackJson::from),
         }
     }
@@ -132,6 +134,8 @@ pub(crate) struct JobJson<'a> {
     data: Option<DataJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a Failure>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'a [Warning],
     #[serde(skip_serializing_if = "Option::is_none")]
     callback: Option<CallbackJson<'a>>,
 }

@@ -108,7 +108,8 @@ impl House {
         let id = self.submit(callback);
         let claim = self.shared.queue.claim().expect("a queue").expect("a job");
         assert_eq!(claim.job.id, id);
-        let result = result.map(|data| StoredOutput { data, formats: Vec::new() });
+        let result =
+            result.map(|data| StoredOutput { data, formats: Vec::new(), warnings: Vec::new() });
         let outcome = Outcome { result, duration_s: None };
         self.shared.queue.finish(claim.lease, outcome).expect("finished");
         self.shared.bells.job_finished(id);
@@ -216,7 +217,7 @@ fn a_file_is_told_as_a_form() {
     };
     let (path, bytes) = house.shared.spool.keep_output(id, &file).expect("kept");
     let data = StoredData::File { path, name: file.name, content_type: file.content_type, bytes };
-    let result = Ok(StoredOutput { data, formats: Vec::new() });
+    let result = Ok(StoredOutput { data, formats: Vec::new(), warnings: Vec::new() });
     let outcome = Outcome { result, duration_s: None };
     house.shared.queue.finish(claim.lease, outcome).expect("finished");
     house.shared.bells.job_finished(id);

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::job::{Job, JobId, State, Timestamp};
 use crate::queue::{StoredData, StoredOutput};
+use crate::warning::Warning;
 
 /// Bytes read from a file at a time while it is signed.
 const SIGN_CHUNK: usize = 16 * 1024;
@@ -45,6 +46,8 @@ struct Members<'a> {
     data: Option<Data<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'a [Warning],
     id: JobId,
     task: &'a str,
     created_at: Timestamp,
@@ -68,6 +71,7 @@ impl Message {
             success: job.state == State::Succeeded,
             data: None,
             error: None,
+            warnings: &job.warnings,
             id: job.id,
             task: &job.task,
             created_at: job.created_at,
@@ -129,6 +133,9 @@ impl Message {
         field("id", &members.id);
         field("task", &members.task);
         field("created_at", &members.created_at);
+        if !members.warnings.is_empty() {
+            field("warnings", &serde_json::to_string(members.warnings)?);
+        }
         if let Some(finished_at) = members.finished_at {
             field("finished_at", &finished_at);
         }

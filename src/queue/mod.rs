@@ -12,6 +12,7 @@ use crate::job::{
 };
 use crate::spool::NewInput;
 use crate::task::{Format, InputBody};
+use crate::warning::Warning;
 
 #[cfg(test)]
 mod conformance;
@@ -179,6 +180,8 @@ pub(crate) struct Outcome {
 pub(crate) struct StoredOutput {
     pub(crate) data: StoredData,
     pub(crate) formats: Vec<Format>,
+    /// The job shows them without the output, too.
+    pub(crate) warnings: Vec<Warning>,
 }
 
 /// The output proper.

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::job::Failure;
+use crate::warning::{Warning, Warnings};
 
 /// What a successful attempt gives back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
     pub(crate) data: Data,
     pub(crate) formats: Vec<Format>,
+    pub(crate) warnings: Warnings,
 }
 
 /// The output proper: what `data` (or the `file` part of a callback) carries.
@@ -42,12 +44,12 @@ pub(crate) struct Format {
 impl Output {
     /// Text; `data` is a JSON string.
     pub fn text(text: impl Into<String>) -> Output {
-        Output { data: Data::Text(text.into()), formats: Vec::new() }
+        Output::of(Data::Text(text.into()))
     }
 
     /// Any JSON; `data` is that value.
     pub fn json(value: impl Into<Value>) -> Output {
-        Output { data: Data::Json(value.into()), formats: Vec::new() }
+        Output::of(Data::Json(value.into()))
     }
 
     /// A file, which the server takes over (and moves) when the attempt has returned. `name` and
@@ -59,7 +61,11 @@ impl Output {
     ) -> Output {
         let file =
             OutputFile { path: path.into(), name: name.into(), content_type: content_type.into() };
-        Output { data: Data::File(file), formats: Vec::new() }
+        Output::of(Data::File(file))
+    }
+
+    fn of(data: Data) -> Output {
+        Output { data, formats: Vec::new(), warnings: Warnings::default() }
     }
 
     /// Adds a form of the same output that a client may ask for by `name`
@@ -76,6 +82,19 @@ impl Output {
         self.formats.retain(|other| other.name != format.name);
         self.formats.push(format);
         self
+    }
+
+    /// Adds a warning that goes with the output, to the job, its callback and the page. The first 20
+    /// are kept; a last one counts the others.
+    #[must_use]
+    pub fn with_warning(mut self, warning: Warning) -> Output {
+        self.warn(warning);
+        self
+    }
+
+    /// Adds a warning, as [`with_warning`](Output::with_warning) does.
+    pub fn warn(&mut self, warning: Warning) {
+        self.warnings.push(warning);
     }
 }
 

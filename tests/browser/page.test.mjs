@@ -225,7 +225,8 @@ describe("the page", { concurrency: 3 }, () => {
       const answer = await route.fetch({ headers });
       const job = await answer.json();
       const data = job.data && `${evil}\u202e${"w".repeat(5000)}`;
-      await route.fulfill({ response: answer, json: { ...job, task: "transcribe", data } });
+      const warnings = data && [{ code: "lost", message: evil, at_s: 61 }, { code: "x", message: "w".repeat(500) }];
+      await route.fulfill({ response: answer, json: { ...job, task: "transcribe", data, warnings } });
     });
     const segments = [{ start: 0, end: 1, text: evil }, { start: 1, end: 2, text: `\u202e${"w".repeat(5000)}` }];
     await page.route(/format=verbose_json/, (route) => route.fulfill({ json: { segments } }));
@@ -233,6 +234,8 @@ describe("the page", { concurrency: 3 }, () => {
     await choose(page, ...names.map((name, n) => noise(name, n + 1)));
     await page.waitForFunction(all);
     assert.equal(await page.locator("main img, main script, #jobs h3 h3").count(), 0);
+    const warned = page.getByRole("list", { name: /^Warnings: / }).first();
+    assert.deepEqual(await warned.locator("li").allInnerTexts(), [`1:01 ${evil}`, "w".repeat(500)]);
     assert.equal(await page.locator("h3").last().innerText(), names[0]);
     assert.equal(await page.locator("#jobs > li").last().locator("p > span").first().innerText(), evil);
     const titles = await page.locator("h3").allTextContents();

@@ -245,7 +245,7 @@ class Card {
     const length = job.input?.duration_s;
     const of = length ? `${clock(length)} of sound` : size(job.input?.bytes ?? 0);
     this.say(`Done: ${of}${took >= 0 ? `, ${roughly(took)} after it was sent` : ""}`, "succeeded");
-    speak(`${this.name}: done`);
+    speak(`${this.name}: done${job.warnings?.length ? ", with warnings" : ""}`);
     const formats = await this.show(job);
     const saves = formats.map(([format, extension]) => {
       return button(`Save as ${extension}`, this.name, () => this.save(format, extension));
@@ -296,7 +296,7 @@ class Card {
   /** Shows what the job gave; returns what it can be saved as. */
   async show(job) {
     const { data } = job;
-    this.result.replaceChildren();
+    this.result.replaceChildren(...this.warnings(job));
     if (typeof data !== "string") {
       const isFile = typeof data?.bytes === "number" && typeof data.name === "string";
       if (isFile) return [[undefined, data.name.split(".").pop() || "file"]];
@@ -310,6 +310,18 @@ class Card {
     this.text = data;
     this.put(output);
     return [[undefined, "txt"], ...(segments ? [["srt", "srt"], ["vtt", "vtt"]] : [])];
+  }
+
+  /** How the result falls short of the file, as a list that stands before it. */
+  warnings({ warnings }) {
+    if (!Array.isArray(warnings) || !warnings.length) return [];
+    const lines = warnings.map(({ message, at_s: at }) => {
+      const time = at >= 0 ? [make("span", { className: "at" }, clock(at)), " "] : [];
+      return make("li", {}, ...time, make("bdi", {}, String(message)));
+    });
+    const list = make("ul", { className: "warnings" }, ...lines);
+    list.setAttribute("aria-label", `Warnings: ${this.name}`);
+    return [list];
   }
 
   /** What was said when, as far as the server tells. */

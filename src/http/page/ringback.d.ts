@@ -44,6 +44,8 @@ export interface Job<Data = unknown> {
   /** What it gave: of `transcribe` the text. */
   data?: Data;
   error?: { code: string; message: string };
+  /** How the result falls short of the file; left out where it does not. */
+  warnings?: Warning[];
   callback?: {
     url: string;
     state: "pending" | "delivered" | "dead";
@@ -51,6 +53,15 @@ export interface Job<Data = unknown> {
     next_attempt_at?: string;
     last_error?: string;
   };
+}
+
+export interface Warning {
+  /** A stable word, such as `undecodable_part` or `repeated_text`. */
+  code: string;
+  /** One sentence for a person. */
+  message: string;
+  /** The position in the file, in seconds. */
+  at_s?: number;
 }
 
 export interface Options {

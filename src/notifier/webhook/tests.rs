@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -26,12 +27,13 @@ fn job(state: State) -> Job {
             duration_s: None,
         },
         error: None,
+        warnings: Vec::new(),
         callback: None,
     }
 }
 
 fn output(data: StoredData) -> StoredOutput {
-    StoredOutput { data, formats: Vec::new() }
+    StoredOutput { data, formats: Vec::new(), warnings: Vec::new() }
 }
 
 fn body(message: &mut Message) -> String {
@@ -65,6 +67,29 @@ fn failed_and_canceled_are_told_as_errors() {
         body(&mut message),
         format!(r#"{{"success":false,"error":"the job was canceled",{REST}"#)
     );
+}
+
+#[test]
+fn warnings_are_told_in_json_and_in_a_form() {
+    let mut warned = job(State::Succeeded);
+    let there = Duration::from_millis(1500);
+    warned.warnings = vec![Warning::new("lost", "A part is lost.").at(there)];
+    let warnings = r#"[{"code":"lost","message":"A part is lost.","at_s":1.5}]"#;
+    let text = output(StoredData::Text("half".to_owned()));
+    let mut message = Message::new(&warned, Some(&text)).expect("a message");
+    let expected = format!(r#"{{"success":true,"data":"half","warnings":{warnings},{REST}"#);
+    assert_eq!(body(&mut message), expected);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let file = output(StoredData::File {
+        path: file.path().to_owned(),
+        name: "a".into(),
+        content_type: "a/b".into(),
+        bytes: 0,
+    });
+    let mut message = Message::new(&warned, Some(&file)).expect("a message");
+    let part = format!("form-data; name=\"warnings\"\r\n\r\n{warnings}\r\n--");
+    let body = body(&mut message);
+    assert!(body.contains(&part), "{body}");
 }
 
 #[test]

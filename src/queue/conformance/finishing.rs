@@ -3,6 +3,7 @@
 use super::*;
 use crate::job::Transition;
 use crate::task::Format;
+use crate::warning::Warning;
 
 pub(in crate::queue) fn outputs_come_back_as_they_were_given(bed: &Bed) {
     let queue = bed.open();
@@ -12,16 +13,22 @@ pub(in crate::queue) fn outputs_come_back_as_they_were_given(bed: &Bed) {
         body: "1\n".into(),
     }];
     let json = serde_json::json!({"text": "hola", "words": [1, 2.5, null]});
-    let given = [StoredData::Text("hola\0".into()), StoredData::Json(json)];
-    for data in given {
+    let warnings =
+        vec![Warning::new("clipped", "a"), Warning::new("x", "b").at(Duration::from_millis(1500))];
+    let given =
+        [(StoredData::Text("hola\0".into()), Vec::new()), (StoredData::Json(json), warnings)];
+    for (data, warnings) in given {
         let id = queue.add(ask("one")).id;
         let claim = queue.take();
-        let output = StoredOutput { data, formats: formats.clone() };
+        let output = StoredOutput { data, formats: formats.clone(), warnings };
         assert_eq!(queue.output(id).unwrap(), None);
         let outcome = Outcome { result: Ok(output.clone()), duration_s: Some(1.5) };
         queue.finish(claim.lease, outcome).unwrap();
-        assert_eq!(queue.output(id).unwrap(), Some(output));
+        assert_eq!(queue.output(id).unwrap().as_ref(), Some(&output));
         let job = queue.job(id);
+        assert_eq!(job.warnings, output.warnings);
+        let page = Page { state: None, after: None, limit: 1 };
+        assert_eq!(queue.list(&page).unwrap()[0].warnings, output.warnings);
         assert_eq!((job.state, job.error), (State::Succeeded, None));
         assert_eq!(job.input.duration_s, Some(1.5));
         assert!(job.finished_at >= job.started_at);

@@ -156,7 +156,7 @@ impl Bed {
         let (path, bytes) = self.spool().keep_output(id, &made).unwrap();
         let data =
             StoredData::File { path, name: made.name, content_type: made.content_type, bytes };
-        StoredOutput { data, formats: Vec::new() }
+        StoredOutput { data, formats: Vec::new(), warnings: Vec::new() }
     }
 }
 
@@ -259,7 +259,11 @@ impl Shorthand for Arc<dyn Queue> {
 }
 
 pub(super) fn succeeded(text: &str) -> Outcome {
-    let output = StoredOutput { data: StoredData::Text(text.into()), formats: Vec::new() };
+    let output = StoredOutput {
+        data: StoredData::Text(text.into()),
+        formats: Vec::new(),
+        warnings: Vec::new(),
+    };
     Outcome { result: Ok(output), duration_s: None }
 }
 

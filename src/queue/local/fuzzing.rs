@@ -19,6 +19,7 @@ use crate::queue::{
 };
 use crate::spool::{NewInput, Spool};
 use crate::task::Format;
+use crate::warning::Warning;
 
 const LIMITS: Limits =
     Limits { max_queued: 100, per_client: 100, max_attempts: 3, keep: Duration::from_secs(3600) };
@@ -56,6 +57,7 @@ const TABLES: [(&str, &[&str]); 5] = [
             "callback_url",
             "fingerprint",
             "sender",
+            "warnings",
         ],
     ),
 ];
@@ -207,6 +209,7 @@ impl Shelf {
                     serde_json::json!({ (parameter): [said, record.input.len()] }),
                 ),
                 formats: Vec::new(),
+                warnings: Vec::new(),
             }),
             Stage::File => Some(StoredOutput {
                 data: StoredData::File {
@@ -216,11 +219,13 @@ impl Shelf {
                     bytes: record.input.len() as u64,
                 },
                 formats: Vec::new(),
+                warnings: vec![Warning::new(value, error).at(Duration::from_millis(1500))],
             }),
         };
         if let Some(output) = output {
             self.finish(&lease, Ok(output.clone()));
             expected.state = State::Succeeded;
+            expected.warnings.clone_from(&output.warnings);
             let read = look::output(&self.conn, id, &self.spool).expect("an output");
             assert_eq!(read, Some(output));
         }
@@ -431,5 +436,9 @@ fn request(task: &str, input: &[u8], callback: Option<&str>) -> Submission {
 
 fn text(text: &str) -> StoredOutput {
     let format = Format { name: "srt".into(), content_type: "a/b".into(), body: text.into() };
-    StoredOutput { data: StoredData::Text(text.to_owned()), formats: vec![format] }
+    StoredOutput {
+        data: StoredData::Text(text.to_owned()),
+        formats: vec![format],
+        warnings: vec![Warning::new("c", text)],
+    }
 }

@@ -65,8 +65,8 @@ fn take_oldest(
             ", seq, fence, input_in_file"
         ))?
         .query_row([now], |row| {
-            let seq: i64 = row.get(17)?;
-            let read = || Ok((rows::unfinished_job(row)?, rows::length(row, 18)?, row.get(19)?));
+            let seq: i64 = row.get(18)?;
+            let read = || Ok((rows::unfinished_job(row)?, rows::length(row, 19)?, row.get(20)?));
             Ok((seq, read()))
         })
         .optional()?;
@@ -116,16 +116,17 @@ pub(super) fn finish(
     now: Timestamp,
     keep: Duration,
 ) -> rusqlite::Result<Recorded> {
-    let (transition, failure) = match &outcome.result {
-        Ok(_) => (Transition::Succeed, None),
-        Err(failure) => (Transition::Fail, Some(failure)),
+    let (transition, failure, warnings) = match &outcome.result {
+        Ok(output) => (Transition::Succeed, None, output.warnings.as_slice()),
+        Err(failure) => (Transition::Fail, Some(failure), [].as_slice()),
     };
+    let warnings = (!warnings.is_empty()).then(|| to_json(&warnings)).transpose()?;
     let ended = tx
         .conn
         .prepare_cached(
             "UPDATE jobs SET state = ?1, finished_at = ?2, expires_at = ?3, error_code = ?4,
-                 error_message = ?5, duration_s = coalesce(?6, duration_s)
-             WHERE id = ?7 AND state = 'running' AND fence = ?8
+                 error_message = ?5, duration_s = coalesce(?6, duration_s), warnings = ?7
+             WHERE id = ?8 AND state = 'running' AND fence = ?9
              RETURNING seq, input_in_file, callback_url",
         )?
         .query_row(
@@ -136,6 +137,7 @@ pub(super) fn finish(
                 failure.map(|failure| &failure.code),
                 failure.map(|failure| &failure.message),
                 outcome.duration_s,
+                warnings,
                 lease.job.to_string(),
                 signed(lease.fence),
             ],

@@ -27,7 +27,7 @@ pub(super) fn output(
 ) -> rusqlite::Result<Option<StoredOutput>> {
     conn.prepare_cached(
         "SELECT outputs.kind, outputs.body, outputs.file, outputs.file_name, outputs.file_type,
-             outputs.file_bytes, outputs.formats
+             outputs.file_bytes, outputs.formats, jobs.warnings
          FROM outputs JOIN jobs ON jobs.seq = outputs.job WHERE jobs.id = ?1",
     )?
     .query_row([id.to_string()], |row| rows::output(row, spool))

@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use rusqlite::types::{FromSql, Type};
+use rusqlite::types::{FromSql, Type, ValueRef};
 use rusqlite::{Row, ToSql};
 
 use crate::job::{
@@ -12,6 +12,7 @@ use crate::job::{
 };
 use crate::queue::{StoredData, StoredOutput};
 use crate::spool::Spool;
+use crate::warning::Warning;
 
 /// The columns of `jobs` that [`job`] reads, in its order.
 macro_rules! job_columns {
@@ -19,7 +20,7 @@ macro_rules! job_columns {
         "jobs.id, jobs.task, jobs.parameters, jobs.state, jobs.attempt, jobs.created_at, \
          jobs.started_at, jobs.finished_at, jobs.expires_at, jobs.input_name, jobs.input_type, \
          jobs.input_bytes, jobs.input_sha256, jobs.duration_s, jobs.error_code, \
-         jobs.error_message, jobs.callback_url"
+         jobs.error_message, jobs.callback_url, jobs.warnings"
     };
 }
 
@@ -39,7 +40,7 @@ macro_rules! select_job {
 pub(super) use {job_columns, select_job};
 
 /// How many columns [`job_columns`] has.
-const JOB_COLUMNS: usize = 17;
+const JOB_COLUMNS: usize = 18;
 
 /// A job from the columns of [`select_job`].
 pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
@@ -85,11 +86,12 @@ pub(super) fn unfinished_job(row: &Row<'_>) -> rusqlite::Result<Job> {
             duration_s: row.get(13)?,
         },
         error,
+        warnings: warnings(row, 17)?,
         callback,
     })
 }
 
-/// An output from `kind, body, file, file_name, file_type, file_bytes, formats`.
+/// An output from `kind, body, file, file_name, file_type, file_bytes, formats, warnings`.
 pub(super) fn output(row: &Row<'_>, spool: &Spool) -> rusqlite::Result<StoredOutput> {
     let kind: String = row.get(0)?;
     let data = match kind.as_str() {
@@ -102,7 +104,15 @@ pub(super) fn output(row: &Row<'_>, spool: &Spool) -> rusqlite::Result<StoredOut
             bytes: length(row, 5)?,
         },
     };
-    Ok(StoredOutput { data, formats: from_json(row, 6)? })
+    Ok(StoredOutput { data, formats: from_json(row, 6)?, warnings: warnings(row, 7)? })
+}
+
+/// Warnings; NULL where there are none.
+fn warnings(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<Warning>> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(Vec::new()),
+        _ => from_json(row, column),
+    }
 }
 
 /// A delivery from `id, job's id, url, attempts`.

@@ -13,10 +13,11 @@ const TABLES: &str = include_str!("schema.sql");
 /// Grows with every change of the tables. Kept as `PRAGMA user_version`.
 const VERSION: i64 = 1 + UPGRADES.len() as i64;
 /// What makes a store of each earlier version, 1 and so on, into one of the next.
-const UPGRADES: [&str; 2] = [
+const UPGRADES: [&str; 3] = [
     "ALTER TABLE jobs ADD COLUMN sender TEXT NOT NULL DEFAULT '';
      CREATE INDEX jobs_by_sender ON jobs (sender) WHERE state = 'queued';",
     "CREATE INDEX deliveries_by_time ON deliveries (due_at) WHERE state = 'pending';",
+    "ALTER TABLE jobs ADD COLUMN warnings TEXT;",
 ];
 /// Marks the file as ringback's: "RING". Kept as `PRAGMA application_id`.
 const APPLICATION: i64 = 0x5249_4e47;

@@ -25,7 +25,8 @@ CREATE TABLE jobs (
     error_message   TEXT,
     callback_url    TEXT,
     fingerprint     BLOB    NOT NULL,             -- SHA-256 over task, parameters, input and callback
-    sender          TEXT    NOT NULL DEFAULT ''   -- whose share of the queue it takes: client, or else an address
+    sender          TEXT    NOT NULL DEFAULT '',  -- whose share of the queue it takes: client, or else an address
+    warnings        TEXT                          -- of its output, JSON: [{"code", "message", "at_s"}, ...]; NULL: none
 ) STRICT;
 
 -- Claiming takes the first of these; positions are counted in it. The planner would rather sort what

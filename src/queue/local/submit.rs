@@ -195,6 +195,7 @@ fn new_job(request: Submission) -> Job {
         expires_at: None,
         input: request.input,
         error: None,
+        warnings: Vec::new(),
         callback: request.callback.map(|url| Callback {
             url,
             state: DeliveryState::Pending,

@@ -78,6 +78,7 @@ fn a_store_of_the_first_version_is_brought_up_to_date() {
     drop(queue);
     let store = rusqlite::Connection::open(folder.path().join("ringback.db")).unwrap();
     let first = "DROP INDEX deliveries_by_time; DROP INDEX jobs_by_sender; ALTER TABLE jobs DROP COLUMN sender;
+                 ALTER TABLE jobs DROP COLUMN warnings;
                  PRAGMA user_version = 1";
     store.execute_batch(first).unwrap();
     drop(store);
