@@ -1,21 +1,19 @@
 //! From bytes to the samples of one sound track, at its own rate.
 
-use std::io::{self, Read, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::io::{self, Read, Seek};
+use std::sync::LazyLock;
 
 use symphonia::core::audio::{Channels, GenericAudioBufferRef};
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as MediaError;
-use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackFlags, TrackType};
-use symphonia::core::io::{MediaSource, MediaSourceStream};
-use symphonia::core::meta::MetadataOptions;
+use symphonia::core::formats::{FormatReader, Track, TrackFlags, TrackType};
 use symphonia::core::packet::Packet;
 
-use super::{Error, fragments};
+use super::format::surviving;
+use super::source::{ASIDE_MAX, Source};
+use super::{Error, format, fragments};
 
 /// Samples larger than this are taken for noise of a broken file. Files in float may go over 1,
 /// and some hold 16-bit values unscaled.
@@ -24,9 +22,6 @@ const LOUDEST: f32 = 32_768.0;
 /// Packets in a row without a sample of the track: more than an hour of film before its sound begins. A
 /// count of empty ones is not interrupted by anything else.
 const FRUITLESS_MAX: u32 = 250_000;
-/// What may be read of a file before it is known what it is, and then before each next packet of sound,
-/// in bytes: decoders keep pictures, notes and tables in memory, up to twice as large as they are.
-const ASIDE_MAX: u64 = 24 * 1024 * 1024;
 
 /// The most channels. A header of some bytes can name 65,535, for each of which a decoder makes buffers.
 const CHANNELS_MAX: usize = 64;
@@ -52,7 +47,7 @@ pub(super) struct Decoder {
     /// Packets that could not be decoded, and what was wrong with the last one.
     lost: u64,
     complaint: Option<String>,
-    source: Arc<Extent>,
+    source: Source,
 }
 
 /// What one packet held.
@@ -62,27 +57,13 @@ pub(super) struct Samples<'a> {
 }
 
 impl Decoder {
-    pub(super) fn open(
-        mut source: impl Read + Seek + Send + Sync + 'static,
-    ) -> Result<Decoder, Error> {
-        fragments::check(&mut source)?;
+    pub(super) fn open(source: impl Read + Seek + Send + Sync + 'static) -> Result<Decoder, Error> {
         let source = Source::new(source).map_err(Error::Read)?;
-        let extent = Arc::clone(&source.extent);
-        if extent.bytes == 0 {
+        fragments::check(&source)?;
+        if source.bytes() == 0 {
             return Err(Error::Empty);
         }
-        let stream = MediaSourceStream::new(Box::new(source), Default::default());
-        let probe = || {
-            symphonia::default::get_probe()
-                .probe(
-                    &Default::default(),
-                    stream,
-                    FormatOptions::default(),
-                    MetadataOptions::default(),
-                )
-                .map_err(cannot_open)
-        };
-        let format = surviving(probe).map_err(undecodable)??;
+        let format = format::open(source.view(0..source.bytes()))?;
         let (track, codec, rate) = pick_track(format.as_ref())?;
         Ok(Decoder {
             format,
@@ -94,7 +75,7 @@ impl Decoder {
             heard: 0,
             lost: 0,
             complaint: None,
-            source: extent,
+            source,
         })
     }
 
@@ -186,39 +167,6 @@ impl Decoder {
     }
 }
 
-/// A decoder panicked over a file that it cannot cope with.
-struct GaveUp;
-
-impl From<GaveUp> for MediaError {
-    fn from(GaveUp: GaveUp) -> MediaError {
-        MediaError::DecodeError("its decoder gave up")
-    }
-}
-
-/// The file is at fault when a decoder panics, and not the server. What has panicked is not used
-/// again.
-fn surviving<T>(decoding: impl FnOnce() -> T) -> Result<T, GaveUp> {
-    catch_unwind(AssertUnwindSafe(decoding)).map_err(|_| GaveUp)
-}
-
-fn undecodable(error: impl Into<MediaError>) -> Error {
-    Error::Undecodable(error.into().to_string())
-}
-
-/// What an error before the first packet means.
-fn cannot_open(error: MediaError) -> Error {
-    match error {
-        MediaError::IoError(error) if error.raw_os_error().is_some() => Error::Read(error),
-        MediaError::IoError(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            Error::Undecodable("its pictures, notes or tables are longer than 24 MiB".into())
-        }
-        MediaError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Error::Undecodable("no known format, or its header is cut off".into())
-        }
-        error => undecodable(error),
-    }
-}
-
 /// The default sound track, or the first one that can be decoded.
 fn pick_track(format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>, u32), Error> {
     let mut tracks: Vec<&Track> = format
@@ -282,74 +230,4 @@ fn mix_down(decoded: &GenericAudioBufferRef<'_>, interleaved: &mut Vec<f32>, mon
 /// A sample that arithmetic can bear: broken float files hold NaN and infinities.
 fn sane(sample: f32) -> f32 {
     if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 }
-}
-
-/// The bytes, and how far they have been read.
-struct Source<R> {
-    reader: R,
-    extent: Arc<Extent>,
-}
-
-struct Extent {
-    bytes: u64,
-    position: AtomicU64,
-    /// Bytes that may still be read.
-    allowance: AtomicU64,
-}
-
-impl Extent {
-    fn allow(&self, bytes: u64) {
-        self.allowance.store(bytes, Ordering::Relaxed);
-    }
-
-    /// How much may be read of what is wanted.
-    fn room(&self, wanted: usize) -> io::Result<usize> {
-        match self.allowance.load(Ordering::Relaxed) {
-            0 => Err(io::ErrorKind::FileTooLarge.into()),
-            left => Ok(usize::try_from(left).unwrap_or(usize::MAX).min(wanted)),
-        }
-    }
-
-    fn fraction_read(&self) -> f32 {
-        let position = self.position.load(Ordering::Relaxed) as f64;
-        (position / self.bytes.max(1) as f64).clamp(0.0, 1.0) as f32
-    }
-}
-
-impl<R: Read + Seek> Source<R> {
-    fn new(mut reader: R) -> io::Result<Source<R>> {
-        let bytes = reader.seek(SeekFrom::End(0))?;
-        reader.seek(SeekFrom::Start(0))?;
-        let (position, allowance) = (AtomicU64::new(0), AtomicU64::new(ASIDE_MAX));
-        let extent = Arc::new(Extent { bytes, position, allowance });
-        Ok(Source { reader, extent })
-    }
-}
-
-impl<R: Read> Read for Source<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = self.extent.room(buffer.len())?;
-        let bytes = self.reader.read(&mut buffer[..room])?;
-        self.extent.allowance.fetch_sub(bytes as u64, Ordering::Relaxed);
-        self.extent.position.fetch_add(bytes as u64, Ordering::Relaxed);
-        Ok(bytes)
-    }
-}
-
-impl<R: Seek> Seek for Source<R> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = self.reader.seek(to)?;
-        self.extent.position.store(position, Ordering::Relaxed);
-        Ok(position)
-    }
-}
-
-impl<R: Read + Seek + Send + Sync> MediaSource for Source<R> {
-    fn is_seekable(&self) -> bool {
-        true
-    }
-
-    fn byte_len(&self) -> Option<u64> {
-        Some(self.extent.bytes)
-    }
 }

@@ -2,11 +2,12 @@
 //! one, up to four billion of them in a run of 20 bytes, and nothing can interrupt it: a megabyte of
 //! such runs would keep a worker for days.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 
 use memchr::memmem::Finder;
 
 use super::Error;
+use super::source::Source;
 
 /// What is looked at, at a time, in bytes.
 const BLOCK: usize = 64 * 1024;
@@ -15,12 +16,10 @@ const LONGEST: usize = 4 + 4 + 8 + 4 + 4;
 /// Flags by which each sample has fields of its own, so that the count is borne out by bytes.
 const EACH_HAS_FIELDS: u32 = 0xf00;
 
-/// Refuses an MP4 whose runs claim more samples than it has bytes. Leaves `source` at its start.
-pub(super) fn check(source: &mut (impl Read + Seek)) -> Result<(), Error> {
-    let bytes = source.seek(SeekFrom::End(0)).map_err(Error::Read)?;
-    source.seek(SeekFrom::Start(0)).map_err(Error::Read)?;
-    let claims = Claims::of(source, bytes).map_err(Error::Read)?;
-    source.seek(SeekFrom::Start(0)).map_err(Error::Read)?;
+/// Refuses an MP4 whose runs claim more samples than it has bytes.
+pub(super) fn check(source: &Source) -> Result<(), Error> {
+    let bytes = source.bytes();
+    let claims = Claims::of(source).map_err(Error::Read)?;
     if claims.is_mp4 && claims.samples > bytes {
         let samples = claims.samples;
         return Err(Error::Undecodable(format!("{samples} samples in {bytes} bytes")));
@@ -36,16 +35,25 @@ struct Claims {
 }
 
 impl Claims {
-    fn of(source: &mut impl Read, bytes: u64) -> io::Result<Claims> {
+    fn of(source: &Source) -> io::Result<Claims> {
         let (kind, run) = (Finder::new(b"ftyp"), Finder::new(b"trun"));
         let mut claims = Claims { is_mp4: false, samples: 0 };
         let mut block = Vec::with_capacity(BLOCK + LONGEST);
-        while source.take(BLOCK as u64).read_to_end(&mut block)? > 0 {
+        let mut read = 0;
+        loop {
+            let rest = block.len();
+            block.resize(rest + BLOCK, 0);
+            let taken = source.look(read, &mut block[rest..])?;
+            if taken == 0 {
+                break;
+            }
+            read += taken as u64;
+            block.truncate(rest + taken);
             claims.is_mp4 |= kind.find(&block).is_some();
             // What begins in the last bytes is seen whole with the next block.
             let begun = block.len().saturating_sub(LONGEST - 1);
             for at in run.find_iter(&block).filter(|at| (4..begun + 4).contains(at)) {
-                let samples = claimed_by(&block[at - 4..], bytes);
+                let samples = claimed_by(&block[at - 4..], source.bytes());
                 claims.samples = claims.samples.saturating_add(samples);
             }
             block.drain(..begun);

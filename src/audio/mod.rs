@@ -3,10 +3,13 @@
 //! more memory than a second. Only the bytes decide what a file is: names and content types lie.
 
 mod decode;
+mod format;
 mod fragments;
 mod resample;
+mod source;
 #[cfg(test)]
 pub(crate) mod tests;
+mod warning;
 
 use std::fmt;
 use std::io::{self, Read, Seek};
@@ -14,6 +17,7 @@ use std::time::Duration;
 
 use decode::Decoder;
 use resample::Resampler;
+pub use warning::Warning;
 
 /// Samples per second of everything a [`Reader`] hands out.
 pub const SAMPLE_RATE: u32 = 16_000;
@@ -96,6 +100,12 @@ impl Reader {
             self.resampler.push(samples.mono, &mut self.block);
         }
         Ok(())
+    }
+
+    /// What somebody who reads the text must know of the recording: parts that were lost, bytes that
+    /// were not read, tracks left out, clipping. Complete at the end; at most one of each code.
+    pub fn warnings(&self) -> Vec<Warning> {
+        Vec::new()
     }
 
     /// How long the samples handed out so far play.
