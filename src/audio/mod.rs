@@ -9,7 +9,6 @@ mod resample;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;
-mod warning;
 
 use std::fmt;
 use std::io::{self, Read, Seek};
@@ -17,7 +16,8 @@ use std::time::Duration;
 
 use decode::Decoder;
 use resample::Resampler;
-pub use warning::Warning;
+
+use crate::Warning;
 
 /// Samples per second of everything a [`Reader`] hands out.
 pub const SAMPLE_RATE: u32 = 16_000;
@@ -103,7 +103,8 @@ impl Reader {
     }
 
     /// What somebody who reads the text must know of the recording: parts that were lost, bytes that
-    /// were not read, tracks left out, clipping. Complete at the end; at most one of each code.
+    /// were not read, tracks left out, clipping. Complete at the end, with at most one of each code:
+    /// `damaged`, `cut_off`, `gaps`, `trailing_data`, `another_track`, `track_left_out`, `clipped`.
     pub fn warnings(&self) -> Vec<Warning> {
         Vec::new()
     }

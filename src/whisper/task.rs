@@ -107,7 +107,7 @@ impl Transcribe {
         };
         let transcript = engine.transcribe(&mut recording, &options, attempt.threads(), &watch)?;
         attempt.set_duration(transcript.duration);
-        Ok(output(&transcript))
+        Ok(recording.warnings().into_iter().fold(output(&transcript), Output::with_warning))
     }
 
     /// The model, loaded when it is first asked for.
