@@ -16,6 +16,7 @@
 //! | `pages` | the pages for people, the browser client, and what they are told |
 //! | `warnings` | what a result falls short of: on the job, in lists, in callbacks |
 //! | `restart` | what a stop leaves for the next start: queued, running, undelivered |
+//! | `stored` | what is answered after a commit |
 
 mod access;
 #[cfg(all(feature = "cli", feature = "whisper", target_os = "linux"))]
@@ -34,6 +35,7 @@ mod pages;
 mod restart;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod service;
+mod stored;
 mod support;
 #[cfg(feature = "whisper")]
 mod transcribe;

@@ -96,10 +96,18 @@ pub(crate) fn delete(shared: &Shared, id: JobId) -> Result<Reply, Problem> {
         Canceled::Forgotten => return Ok(Reply::empty(204)),
     }
     shared.job_finished(id);
-    // Another client may have forgotten it since.
-    Ok(match Snapshot::take(shared, id)? {
+    Ok(match look_after_commit(shared, id) {
         Some(snapshot) => Reply::json(200, &snapshot.json()),
         None => Reply::empty(204),
+    })
+}
+
+/// The job as it stands after a change was stored; `None` when it cannot be read, or another client
+/// has forgotten it. An error here must not reach the client: the change would look undone.
+pub(crate) fn look_after_commit(shared: &Shared, id: JobId) -> Option<Snapshot> {
+    Snapshot::take(shared, id).unwrap_or_else(|error| {
+        log::error!("job {id} was changed, and could not be read for the reply: {error}");
+        None
     })
 }
 

@@ -13,8 +13,8 @@ use super::reply::Reply;
 use super::routes::Answer;
 use super::upload::{self, Body, BodyKind, Framing, Upload};
 use super::waiting::{Resume, Wait};
-use super::wire::Snapshot;
-use crate::job::{InputInfo, Job, JobId, Timestamp};
+use super::wire::{IdJson, Snapshot};
+use crate::job::{InputInfo, JobId, Timestamp};
 use crate::pace::Pace;
 use crate::queue::{Submission, SubmitError, Submitted};
 use crate::shared::{Phase, Shared};
@@ -36,42 +36,34 @@ pub(crate) fn create(
     let accepted = accept(shared, request, Contract::Jobs, query)?;
     let receipt = Receipt { accepted, preferred };
     match preferred {
-        Some(seconds) if seconds > 0 && !receipt.accepted.finished => Ok(Answer::Park(Wait {
-            job: receipt.accepted.id,
+        Some(seconds) if seconds > 0 => Ok(Answer::Park(Wait {
+            job: receipt.accepted.id(),
             until: Instant::now() + Duration::from_secs(seconds),
             resume: Resume::Submitted(receipt),
         })),
-        Some(_) | None => receipt.reply(shared).map(Answer::Now),
+        Some(_) | None => Ok(Answer::Now(receipt.reply(shared))),
     }
 }
 
-/// A job that was accepted, and how.
+/// A submission that is on disk. From here on the client gets its address, whatever else fails.
 #[derive(Debug)]
-struct Accepted {
-    id: JobId,
-    fate: Fate,
-    finished: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Fate {
-    New,
-    Replayed,
-    Coalesced,
-}
+struct Accepted(Submitted);
 
 impl Accepted {
-    fn new(fate: Fate, job: &Job) -> Accepted {
-        Accepted { id: job.id, fate, finished: job.state.is_finished() }
+    fn id(&self) -> JobId {
+        match &self.0 {
+            Submitted::New(job) => job.id,
+            Submitted::Replayed(id) | Submitted::Coalesced(id) => *id,
+        }
     }
 
     /// Puts the job's address on the reply, and whether it is the job of an earlier request.
     fn mark(&self, reply: Reply) -> Reply {
-        let reply = reply.with("Location", jobs::address(self.id));
-        match self.fate {
-            Fate::New => reply,
-            Fate::Replayed => reply.with("Idempotent-Replayed", "true"),
-            Fate::Coalesced => reply.with("Ringback-Coalesced", "true"),
+        let reply = reply.with("Location", jobs::address(self.id()));
+        match self.0 {
+            Submitted::New(_) => reply,
+            Submitted::Replayed(_) => reply.with("Idempotent-Replayed", "true"),
+            Submitted::Coalesced(_) => reply.with("Ringback-Coalesced", "true"),
         }
     }
 }
@@ -85,21 +77,38 @@ pub(crate) struct Receipt {
 }
 
 impl Receipt {
-    /// The reply, with the job as it stands now.
-    pub(crate) fn reply(&self, shared: &Shared) -> Result<Reply, Problem> {
-        let id = self.accepted.id;
-        let snapshot = Snapshot::take(shared, id)?.ok_or_else(Problem::unknown_job)?;
-        let finished = snapshot.job.state.is_finished();
+    /// The reply, with the job as it stands now. A refusal would make the client send again what is
+    /// stored: a job that cannot be read is told as it was stored, or by its id alone.
+    pub(crate) fn reply(&self, shared: &Shared) -> Reply {
+        let snapshot = self.snapshot(shared);
+        let finished = snapshot.as_ref().is_some_and(|snapshot| snapshot.job.state.is_finished());
         let status = if finished && self.preferred.is_some() { 200 } else { 202 };
-        let mut reply = self.accepted.mark(Reply::json(status, &snapshot.json()));
+        let body = match &snapshot {
+            Some(snapshot) => Reply::json(status, &snapshot.json()),
+            None => Reply::json(status, &IdJson { id: self.accepted.id() }),
+        };
+        let mut reply = self.accepted.mark(body);
         if status == 202 {
-            let wait = Pace::retry_after(snapshot.eta_s());
+            let wait = Pace::retry_after(snapshot.and_then(|snapshot| snapshot.eta_s()));
             reply = reply.with("Retry-After", wait.to_string());
         }
-        Ok(match self.preferred {
+        match self.preferred {
             Some(seconds) => reply.with("Preference-Applied", format!("wait={seconds}")),
             None => reply,
-        })
+        }
+    }
+
+    fn snapshot(&self, shared: &Shared) -> Option<Snapshot> {
+        let stored = match &self.accepted.0 {
+            Submitted::New(job) => Some(job.clone()),
+            Submitted::Replayed(_) | Submitted::Coalesced(_) => None,
+        };
+        match (stored, self.preferred) {
+            // The job is as new as its commit: no look can tell more.
+            (Some(job), None) => Some(Snapshot::stored(shared, job)),
+            (stored, _) => jobs::look_after_commit(shared, self.accepted.id())
+                .or_else(|| stored.map(|job| Snapshot::stored(shared, job))),
+        }
     }
 }
 
@@ -216,15 +225,11 @@ fn take_in(
         idempotency_key,
         coalesce,
     });
-    match submitted {
-        Ok(Submitted::New(job)) => {
-            shared.tally.count(Event::Accepted);
-            Ok(Accepted::new(Fate::New, &job))
-        }
-        Ok(Submitted::Replayed(job)) => Ok(Accepted::new(Fate::Replayed, &job)),
-        Ok(Submitted::Coalesced(job)) => Ok(Accepted::new(Fate::Coalesced, &job)),
-        Err(error) => Err(refusal(shared, error)),
+    let submitted = submitted.map_err(|error| refusal(shared, error))?;
+    if let Submitted::New(_) = submitted {
+        shared.tally.count(Event::Accepted);
     }
+    Ok(Accepted(submitted))
 }
 
 /// Reads the body.

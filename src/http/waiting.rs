@@ -47,7 +47,7 @@ impl Wait {
     pub(crate) fn reply(&self, shared: &Shared, request: &Request) -> Result<Reply, Problem> {
         match &self.resume {
             Resume::Show => jobs::show_now(shared, request, self.job),
-            Resume::Submitted(receipt) => receipt.reply(shared),
+            Resume::Submitted(receipt) => Ok(receipt.reply(shared)),
         }
     }
 }

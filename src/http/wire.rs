@@ -53,6 +53,14 @@ impl Snapshot {
         Ok(snapshot)
     }
 
+    /// This job as it was stored a moment ago, with its place in the queue if that can be told.
+    pub(crate) fn stored(shared: &Shared, job: Job) -> Snapshot {
+        Snapshot::of(shared, job.clone()).unwrap_or_else(|error| {
+            log::error!("the place of job {} could not be read: {error}", job.id);
+            Snapshot::brief(job)
+        })
+    }
+
     /// This job without what would have to be looked up: for lists.
     pub(crate) fn brief(job: Job) -> Snapshot {
         let progress = (job.state == State::Succeeded).then_some(1.0);
@@ -138,6 +146,12 @@ pub(crate) struct JobJson<'a> {
     warnings: &'a [Warning],
     #[serde(skip_serializing_if = "Option::is_none")]
     callback: Option<CallbackJson<'a>>,
+}
+
+/// A job of which no more can be told.
+#[derive(Debug, Serialize)]
+pub(crate) struct IdJson {
+    pub(crate) id: JobId,
 }
 
 #[derive(Debug, Serialize)]

@@ -130,9 +130,9 @@ pub(crate) enum Submitted {
     /// It is a job of its own.
     New(Job),
     /// The same key came with the same request before.
-    Replayed(Job),
+    Replayed(JobId),
     /// The same work is queued or running already.
-    Coalesced(Job),
+    Coalesced(JobId),
 }
 
 /// Why there is no job.

@@ -7,11 +7,6 @@ use crate::job::{Job, JobId};
 use crate::queue::{Ahead, Page, StoredOutput};
 use crate::spool::Spool;
 
-/// One job, by its place in the order of acceptance.
-pub(super) fn by_seq(conn: &Connection, seq: i64) -> rusqlite::Result<Job> {
-    conn.prepare_cached(select_job!("WHERE jobs.seq = ?1"))?.query_row([seq], rows::job)
-}
-
 /// One job.
 pub(super) fn get(conn: &Connection, id: JobId) -> rusqlite::Result<Option<Job>> {
     conn.prepare_cached(select_job!("WHERE jobs.id = ?1"))?

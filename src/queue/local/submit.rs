@@ -4,10 +4,9 @@ use ring::digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Limits;
-use super::look;
-use super::rows::{signed, to_json};
+use super::rows::{self, signed, to_json};
 use super::writer::Tx;
-use crate::job::{Callback, DeliveryState, Job, State};
+use crate::job::{Callback, DeliveryState, Job, JobId, State};
 use crate::queue::{Submission, SubmitError, Submitted};
 
 /// Where a new job's input is.
@@ -44,15 +43,15 @@ pub(super) fn submit(
     let parameters = to_json(&request.parameters)?;
     let fingerprint = fingerprint(&request, &parameters);
     if let Some(key) = &request.idempotency_key
-        && let Some((job, same)) = by_key(tx.conn, &request.client, key, &fingerprint)?
+        && let Some((id, same)) = by_key(tx.conn, &request.client, key, &fingerprint)?
     {
-        return Ok(if same { Ok(Submitted::Replayed(job)) } else { Err(SubmitError::KeyReused) });
+        return Ok(if same { Ok(Submitted::Replayed(id)) } else { Err(SubmitError::KeyReused) });
     }
     if request.coalesce
-        && let Some((seq, job)) = in_work(tx.conn, &request.client, &fingerprint)?
+        && let Some((seq, id)) = in_work(tx.conn, &request.client, &fingerprint)?
     {
         remember_key(tx.conn, &request, seq)?;
-        return Ok(Ok(Submitted::Coalesced(job)));
+        return Ok(Ok(Submitted::Coalesced(id)));
     }
     if tx.counts.queued >= bounds.all {
         return Ok(Err(SubmitError::Full));
@@ -108,32 +107,30 @@ fn by_key(
     client: &str,
     key: &str,
     fingerprint: &[u8; 32],
-) -> rusqlite::Result<Option<(Job, bool)>> {
-    let found: Option<(i64, [u8; 32])> = conn
+) -> rusqlite::Result<Option<(JobId, bool)>> {
+    let found: Option<(JobId, [u8; 32])> = conn
         .prepare_cached(
-            "SELECT jobs.seq, jobs.fingerprint FROM idempotency_keys
+            "SELECT jobs.id, jobs.fingerprint FROM idempotency_keys
              JOIN jobs ON jobs.seq = idempotency_keys.job
              WHERE idempotency_keys.client = ?1 AND idempotency_keys.key = ?2",
         )?
-        .query_row(params![client, key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![client, key], |row| Ok((rows::parsed(row, 0)?, row.get(1)?)))
         .optional()?;
-    found.map(|(seq, stored)| Ok((look::by_seq(conn, seq)?, stored == *fingerprint))).transpose()
+    Ok(found.map(|(id, stored)| (id, stored == *fingerprint)))
 }
 
 fn in_work(
     conn: &Connection,
     client: &str,
     fingerprint: &[u8; 32],
-) -> rusqlite::Result<Option<(i64, Job)>> {
-    let seq: Option<i64> = conn
-        .prepare_cached(
-            "SELECT seq FROM jobs
+) -> rusqlite::Result<Option<(i64, JobId)>> {
+    conn.prepare_cached(
+        "SELECT seq, id FROM jobs
              WHERE fingerprint = ?1 AND client = ?2 AND state IN ('queued', 'running')
              ORDER BY seq LIMIT 1",
-        )?
-        .query_row(params![fingerprint, client], |row| row.get(0))
-        .optional()?;
-    seq.map(|seq| Ok((seq, look::by_seq(conn, seq)?))).transpose()
+    )?
+    .query_row(params![fingerprint, client], |row| Ok((row.get(0)?, rows::parsed(row, 1)?)))
+    .optional()
 }
 
 fn remember_key(conn: &Connection, request: &Submission, seq: i64) -> rusqlite::Result<()> {
