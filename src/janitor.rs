@@ -8,12 +8,16 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use crate::crew::{Crew, Never};
 use crate::job::Timestamp;
+use crate::repeated::Repeated;
 use crate::shared::Shared;
 
 /// Looks again at least this often, for the case that the clock was set.
 const LONGEST_REST: Duration = Duration::from_secs(600);
 /// Looks again at most this often without being called.
 const SHORTEST_REST: Duration = Duration::from_secs(1);
+
+/// Sweeps that failed.
+static NOT_SWEPT: Repeated = Repeated::new(log::Level::Error);
 
 /// The janitor's thread.
 pub(crate) struct Janitor {
@@ -52,7 +56,7 @@ fn run(shared: &Shared, bell: &Receiver<()>, stopped: &Receiver<Never>) {
                 swept.next.map_or(longest, |next| next.since(now).min(longest))
             }
             Err(error) => {
-                log::error!("the queue could not be swept: {error}");
+                NOT_SWEPT.say(format_args!("the queue could not be swept: {error}"));
                 SHORTEST_REST
             }
         };

@@ -24,6 +24,7 @@ pub mod model;
 mod notifier;
 mod pace;
 mod queue;
+mod repeated;
 mod server;
 mod shared;
 mod signals;

@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 use uuid::Uuid;
 
 use crate::job::{JobId, Sha256};
+use crate::repeated::Repeated;
 use crate::task::{OutputFile, Scratch};
 
 #[cfg(test)]
@@ -20,6 +21,9 @@ mod tests;
 
 /// Inputs up to this many bytes live in the job store and make no file. 64 KiB.
 pub(crate) const INLINE_MAX: usize = 64 * 1024;
+
+/// Files that are left until the next start.
+static NOT_DELETED: Repeated = Repeated::new(log::Level::Warn);
 
 /// The folder that holds the files of jobs.
 #[derive(Debug)]
@@ -312,7 +316,11 @@ fn discard(path: &Path) {
     match fs::remove_file(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => log::warn!("{} cannot be deleted: {error}", path.display()),
+        Err(error) => {
+            let folder = path.parent().unwrap_or(path);
+            NOT_DELETED
+                .say(format_args!("a file in {} cannot be deleted: {error}", folder.display()));
+        }
     }
 }
 

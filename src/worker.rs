@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::board::{Post, Work};
 use crate::job::{Failure, Job, State, Timestamp};
 use crate::queue::{Claim, Lease, Outcome, QueueError, Recorded, StoredData, StoredOutput};
+use crate::repeated::Repeated;
 use crate::shared::Shared;
 use crate::task::{Attempt, Data, Input, Output, Pulse, Stop, TaskError};
 
@@ -16,6 +17,11 @@ use crate::task::{Attempt, Data, Input, Output, Pulse, Stop, TaskError};
 const RETRY_BASE: Duration = Duration::from_secs(1);
 const RETRY_CAP: Duration = Duration::from_secs(1800);
 
+/// Attempts whose end the store did not take.
+static NOT_ENDED: Repeated = Repeated::new(log::Level::Error);
+/// Claims that failed.
+static NOT_CLAIMED: Repeated = Repeated::new(log::Level::Error);
+
 /// Takes jobs until the queue is closed, as the worker of this number.
 pub(crate) fn run(shared: &Shared, number: usize) {
     let post = shared.board.take_post(number);
@@ -23,7 +29,7 @@ pub(crate) fn run(shared: &Shared, number: usize) {
         match shared.queue.claim() {
             Ok(Some(claim)) => {
                 if let Err(error) = work(shared, &post, claim) {
-                    log::error!("an attempt's end could not be written down: {error}");
+                    NOT_ENDED.say(format_args!("an attempt's end could not be stored: {error}"));
                     // The sweep takes the job back, as soon as the store works again.
                     shared.bells.sweep_due();
                 }
@@ -31,7 +37,7 @@ pub(crate) fn run(shared: &Shared, number: usize) {
             Ok(None) => return,
             Err(error) => {
                 // The store is broken for now: going on at once would only fill the log.
-                log::error!("no job could be claimed: {error}");
+                NOT_CLAIMED.say(format_args!("no job could be claimed: {error}"));
                 std::thread::sleep(Duration::from_secs(1));
             }
         }

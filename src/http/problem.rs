@@ -8,6 +8,12 @@ use tiny_http::StatusCode;
 
 use super::reply::{Reply, json_line};
 use crate::queue::QueueError;
+use crate::repeated::Repeated;
+
+/// Requests that failed on this side.
+static UNANSWERED: Repeated = Repeated::new(log::Level::Error);
+/// Requests that found no room.
+static NO_ROOM: Repeated = Repeated::new(log::Level::Error);
 
 /// Every way to be refused. The words are part of the wire contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +202,7 @@ impl Problem {
 
     /// A failure of this side: logged here, and told without its reason.
     pub(crate) fn internal(error: impl std::fmt::Display) -> Problem {
-        log::error!("a request could not be answered: {error}");
+        UNANSWERED.say(format_args!("a request could not be answered: {error}"));
         Problem::new(Code::Internal, "The server could not do this; its log says why.")
     }
 
@@ -210,7 +216,7 @@ impl Problem {
 
     /// There is no room for another input.
     pub(crate) fn disk_full() -> Problem {
-        log::error!("the disk is full: a request was refused");
+        NO_ROOM.say("the disk is full: a request was refused");
         Problem::new(Code::DiskFull, "The server's disk is full. Try again later.").retry_after(60)
     }
 

@@ -16,11 +16,17 @@ use super::webhook::Message;
 use crate::crew::Never;
 use crate::job::{Delivery, DeliveryAttempt, DeliveryId, State, Timestamp};
 use crate::queue::{NextDelivery, QueueError};
+use crate::repeated::Repeated;
 use crate::shared::Shared;
 use crate::tally::Event;
 
 /// How long to wait before a store that failed is asked again.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Ledger lines that could not be stored.
+static NOT_RECORDED: Repeated = Repeated::new(log::Level::Error);
+/// Outcomes that could not be read.
+static NOT_READ: Repeated = Repeated::new(log::Level::Error);
 
 /// What the couriers' threads share.
 pub(super) struct Round {
@@ -71,7 +77,7 @@ impl Round {
             Ok(Prepared::Unreadable(error)) => Posted::unread(&error),
             Ok(Prepared::Forgotten) => return Health::Unknown,
             Err(error) => {
-                log::error!("the outcome of job {} could not be read: {error}", delivery.job);
+                NOT_READ.say(format_args!("a job's outcome could not be read: {error}"));
                 // It stays due, and is found again.
                 let _ = pause(stopped);
                 return Health::Unknown;
@@ -117,7 +123,7 @@ impl Round {
             log::info!("callback of job {}, attempt {number}: {error}", delivery.job);
         }
         while let Err(error) = self.shared.queue.record(delivery.id, attempt.clone(), next) {
-            log::error!("the callback of job {} could not be recorded: {error}", delivery.job);
+            NOT_RECORDED.say(format_args!("a callback could not be recorded: {error}"));
             if pause(stopped).is_break() {
                 return health;
             }

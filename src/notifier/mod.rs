@@ -28,6 +28,7 @@ use self::desk::Desk;
 use crate::crew::{Crew, Never};
 use crate::job::{Delivery, Timestamp};
 use crate::queue::{PER_HOST, Queue, QueueError};
+use crate::repeated::Repeated;
 use crate::shared::Shared;
 
 pub use secret::{BadSecret, parse_secret};
@@ -42,6 +43,9 @@ const BATCH: usize = 32;
 const LONGEST_REST: Duration = Duration::from_secs(600);
 /// What POSTs that were broken off get to notice it.
 const LAST_STEP: Duration = Duration::from_secs(1);
+
+/// Looks for due deliveries that failed.
+static NOT_LOOKED_UP: Repeated = Repeated::new(log::Level::Error);
 
 /// The notifier's thread and its couriers.
 pub(crate) struct Notifier {
@@ -110,7 +114,8 @@ impl Watch {
             let rest = match self.dispatch() {
                 Ok(look_at) => look_at.map_or_else(never, at),
                 Err(error) => {
-                    log::error!("due callbacks could not be looked up: {error}");
+                    NOT_LOOKED_UP
+                        .say(format_args!("due callbacks could not be looked up: {error}"));
                     if delivery::pause(stopped).is_break() {
                         return;
                     }

@@ -14,6 +14,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
 use crate::job::JobId;
+use crate::repeated::Repeated;
+
+/// Looks for ready jobs that failed.
+static NOT_READ: Repeated = Repeated::new(log::Level::Error);
 
 /// The writer's end.
 pub(super) struct Announcer {
@@ -73,7 +77,7 @@ impl Announcer {
             Ok(ids) => self.offer_all(&ids),
             Err(error) => {
                 self.behind.store(true, Ordering::SeqCst);
-                log::error!("the ready jobs could not be read: {error}");
+                NOT_READ.say(format_args!("the ready jobs could not be read: {error}"));
             }
         }
     }

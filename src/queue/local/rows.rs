@@ -11,8 +11,12 @@ use crate::job::{
     Timestamp,
 };
 use crate::queue::{StoredData, StoredOutput};
+use crate::repeated::Repeated;
 use crate::spool::Spool;
 use crate::warning::Warning;
+
+/// Rows that cannot be read.
+static DAMAGED: Repeated = Repeated::new(log::Level::Error);
 
 /// The columns of `jobs` that [`job`] reads, in its order.
 macro_rules! job_columns {
@@ -214,7 +218,7 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
 pub(super) fn undamaged<T>(read: rusqlite::Result<T>) -> Option<rusqlite::Result<T>> {
     match read {
         Err(error) if is_damage(&error) => {
-            log::error!("a damaged row of the job store is left out: {error}");
+            DAMAGED.say(format_args!("a damaged row of the job store is left out: {error}"));
             None
         }
         read => Some(read),

@@ -18,6 +18,7 @@ use super::ready::Announcer;
 use super::unstored::Unstored;
 use crate::crew::Crew;
 use crate::job::JobId;
+use crate::repeated::Repeated;
 
 /// Commands in one transaction, at most.
 const BATCH: usize = 256;
@@ -25,6 +26,9 @@ const BATCH: usize = 256;
 const WAITING: usize = 1024;
 /// What the last transactions and the closing of the file may take before the thread is left behind.
 const CLOSING: Duration = Duration::from_secs(30);
+
+/// Commits that failed.
+static NOT_STORED: Repeated = Repeated::new(log::Level::Error);
 
 /// What a command must survive once it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -261,8 +265,9 @@ impl Desk {
             batch.push(first);
             batch.extend(incoming.try_iter().take(BATCH - 1));
             let committed = self.commit(&mut batch);
-            if let Err(error) = &committed {
-                log::error!("nothing of {} changes was stored: {error}", batch.len());
+            match &committed {
+                Ok(()) => NOT_STORED.over("changes are stored again"),
+                Err(error) => NOT_STORED.say(format_args!("changes were not stored: {error}")),
             }
             for command in batch.drain(..) {
                 command.answer(committed.clone());
@@ -339,7 +344,7 @@ impl Desk {
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch("ROLLBACK")
         {
-            log::error!("a transaction could not be rolled back: {error}");
+            NOT_STORED.say(format_args!("a transaction could not be rolled back: {error}"));
         }
     }
 
