@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
 use crate::crew::{Crew, Never};
 use crate::job::Timestamp;
@@ -44,10 +44,12 @@ impl Janitor {
 fn run(shared: &Shared, bell: &Receiver<()>, stopped: &Receiver<Never>) {
     // A job that finishes now expires in `keep`: resting no longer than that misses none.
     let longest = shared.config.keep.clamp(SHORTEST_REST, LONGEST_REST);
+    let lost_leases = shared.queue.lost_leases();
     loop {
         let now = Timestamp::now();
         let rest = match shared.queue.sweep(now) {
             Ok(swept) => {
+                swept.failed.iter().for_each(|&job| shared.job_finished(job));
                 // Jobs whose end had been lost may have failed just now, and be due to be told.
                 shared.bells.delivery_due();
                 if swept.forgotten > 0 {
@@ -57,10 +59,16 @@ fn run(shared: &Shared, bell: &Receiver<()>, stopped: &Receiver<Never>) {
             }
             Err(error) => {
                 NOT_SWEPT.say(format_args!("the queue could not be swept: {error}"));
-                SHORTEST_REST
+                // What is due is tried again then: no bell makes a broken store work.
+                match stopped.recv_timeout(SHORTEST_REST) {
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Ok(_) | Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
         };
         select! {
+            // The queue holds the sender: it does not close before this thread has ended.
+            recv(lost_leases) -> _ => {}
             recv(bell) -> rung => if rung.is_err() { return },
             recv(stopped) -> _ => return,
             default(rest) => {}

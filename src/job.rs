@@ -200,6 +200,15 @@ impl FromStr for State {
     }
 }
 
+/// How long a job waits for its next attempt after `attempts` that failed: 1 s after the first, four
+/// times as long after each further one, and half an hour at most.
+pub(crate) fn retry_wait(attempts: u32) -> Duration {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(1800);
+    let factor = 4u32.saturating_pow(attempts.saturating_sub(1));
+    FIRST.saturating_mul(factor).min(LONGEST)
+}
+
 /// Why a job failed, in the words its owner is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

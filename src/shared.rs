@@ -114,8 +114,8 @@ pub(crate) struct Attempts(Mutex<HashMap<JobId, Arc<Pulse>>>);
 impl Attempts {
     /// Lists an attempt for as long as the returned guard lives.
     pub(crate) fn begin(&self, job: JobId, pulse: Arc<Pulse>) -> Listed<'_> {
-        self.lock().insert(job, pulse);
-        Listed { attempts: self, job }
+        self.lock().insert(job, Arc::clone(&pulse));
+        Listed { attempts: self, job, pulse }
     }
 
     /// The pulse of a job's running attempt.
@@ -142,11 +142,16 @@ impl Attempts {
 pub(crate) struct Listed<'a> {
     attempts: &'a Attempts,
     job: JobId,
+    pulse: Arc<Pulse>,
 }
 
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
-        self.attempts.lock().remove(&self.job);
+        let mut attempts = self.attempts.lock();
+        // A later attempt of the same job may be listed by now.
+        if attempts.get(&self.job).is_some_and(|listed| Arc::ptr_eq(listed, &self.pulse)) {
+            attempts.remove(&self.job);
+        }
     }
 }
 

@@ -6,40 +6,69 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::board::{Post, Work};
-use crate::job::{Failure, Job, State, Timestamp};
+use crate::job::{Failure, Job, JobId, State, Timestamp, retry_wait};
 use crate::queue::{Claim, Lease, Outcome, QueueError, Recorded, StoredData, StoredOutput};
 use crate::repeated::Repeated;
 use crate::shared::Shared;
 use crate::task::{Attempt, Data, Input, Output, Pulse, Stop, TaskError};
 
-/// How long a job whose first attempt failed waits for the second; each further wait is four times
-/// the one before, up to [`RETRY_CAP`].
-const RETRY_BASE: Duration = Duration::from_secs(1);
-const RETRY_CAP: Duration = Duration::from_secs(1800);
+/// How long a worker rests when the store failed, or it panicked itself.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Attempts whose end the store did not take.
 static NOT_ENDED: Repeated = Repeated::new(log::Level::Error);
 /// Claims that failed.
 static NOT_CLAIMED: Repeated = Repeated::new(log::Level::Error);
+/// Panics of a worker itself.
+static PANICKED: Repeated = Repeated::new(log::Level::Error);
 
-/// Takes jobs until the queue is closed, as the worker of this number.
+/// Takes jobs until the queue is closed, as the worker of this number. The thread survives whatever
+/// goes wrong between a claim and its end: dropping the lease gives it back to the queue.
 pub(crate) fn run(shared: &Shared, number: usize) {
     let post = shared.board.take_post(number);
     loop {
-        match shared.queue.claim() {
-            Ok(Some(claim)) => {
-                if let Err(error) = work(shared, &post, claim) {
-                    NOT_ENDED.say(format_args!("an attempt's end could not be stored: {error}"));
-                    // The sweep takes the job back, as soon as the store works again.
-                    shared.bells.sweep_due();
-                }
+        match catch_unwind(AssertUnwindSafe(|| take_turn(shared, &post))) {
+            Ok(Turn::Worked) => continue,
+            Ok(Turn::Closed) => return,
+            Ok(Turn::Failed) => {}
+            Err(panic) => {
+                PANICKED.say(format_args!("a worker panicked: {}", panic_message(panic.as_ref())));
             }
-            Ok(None) => return,
-            Err(error) => {
-                // The store is broken for now: going on at once would only fill the log.
-                NOT_CLAIMED.say(format_args!("no job could be claimed: {error}"));
-                std::thread::sleep(Duration::from_secs(1));
-            }
+        }
+        // The store is broken for now: the next turn at once would only fail as well.
+        if shared.queue.wait_closed(PAUSE) {
+            return;
+        }
+    }
+}
+
+/// How a worker's turn ended.
+enum Turn {
+    /// An attempt was made, and its end is stored.
+    Worked,
+    /// The queue was closed.
+    Closed,
+    /// The store did not take a claim, or the end of an attempt.
+    Failed,
+}
+
+/// Waits for a job and makes one attempt.
+fn take_turn(shared: &Shared, post: &Post<'_>) -> Turn {
+    let claim = match shared.queue.claim() {
+        Ok(Some(claim)) => claim,
+        Ok(None) => return Turn::Closed,
+        Err(error) => {
+            NOT_CLAIMED.say(format_args!("no job could be claimed: {error}"));
+            return Turn::Failed;
+        }
+    };
+    match work(shared, post, claim) {
+        Ok(()) => Turn::Worked,
+        Err(error) => {
+            NOT_ENDED.say(format_args!("an attempt's end could not be stored: {error}"));
+            // It may be stored all the same: the janitor then has its outcome delivered.
+            shared.bells.sweep_due();
+            Turn::Failed
         }
     }
 }
@@ -63,8 +92,7 @@ fn work(shared: &Shared, post: &Post<'_>, claim: Claim) -> Result<(), QueueError
         attempt: job.attempt,
         pulse: Arc::clone(&pulse),
     });
-    // A cancel between the claim and the listing has found nobody to tell.
-    if shared.queue.get(job.id)?.is_none_or(|job| job.state != State::Running) {
+    if was_canceled(shared, job.id) {
         pulse.cancel();
     }
     let input = Input::new(job.input.clone(), body, shared.spool.scratch());
@@ -104,8 +132,20 @@ fn work(shared: &Shared, post: &Post<'_>, claim: Claim) -> Result<(), QueueError
     Ok(())
 }
 
+/// Whether the job was canceled between its claim and its listing, when nobody was there to be told.
+fn was_canceled(shared: &Shared, id: JobId) -> bool {
+    match shared.queue.get(id) {
+        Ok(job) => job.is_none_or(|job| job.state != State::Running),
+        Err(error) => {
+            // The attempt goes on: were it canceled, its lease would be stale at the end.
+            log::warn!("job {id} could not be looked up before its attempt: {error}");
+            false
+        }
+    }
+}
+
 fn finish(shared: &Shared, lease: Lease, outcome: Outcome) -> Result<Recorded, QueueError> {
-    let id = lease.job;
+    let id = lease.id().job;
     let recorded = shared.queue.finish(lease, outcome)?;
     if recorded == Recorded::Yes {
         shared.job_finished(id);
@@ -173,9 +213,7 @@ fn judge(shared: &Shared, job: &Job, result: Result<Output, TaskError>, pulse: &
         },
     };
     if error.retryable && job.attempt < shared.config.max_attempts {
-        let factor = 4u32.saturating_pow(job.attempt.saturating_sub(1));
-        let wait = RETRY_BASE.saturating_mul(factor).min(RETRY_CAP);
-        End::Retry(error.failure, wait)
+        End::Retry(error.failure, retry_wait(job.attempt))
     } else {
         End::Failed(error.failure)
     }
@@ -195,3 +233,6 @@ fn store_output(shared: &Shared, job: &Job, output: Output) -> Result<StoredOutp
     };
     Ok(StoredOutput { data, formats: output.formats, warnings: output.warnings.into_list() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use serde::Serialize;
 
 use crate::job::{
@@ -16,7 +18,13 @@ use crate::warning::Warning;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+pub(crate) mod faulty;
+mod lease;
 pub(crate) mod local;
+
+use lease::Leases;
+pub(crate) use lease::{Lease, LeaseId};
 
 /// The state transitions of jobs and deliveries, one transaction each. When a method has returned
 /// `Ok`, what it did survives a kill; what [`submit`](Queue::submit), [`finish`](Queue::finish) and
@@ -94,12 +102,19 @@ pub(crate) trait Queue: Send + Sync {
     /// The ledger of a job's delivery, oldest first; `None` for an unknown job.
     fn deliveries(&self, id: JobId) -> Result<Option<Vec<DeliveryAttempt>>, QueueError>;
 
-    /// Queues what waited for `now` and deletes finished jobs past their time; those with a pending
-    /// delivery are kept for a week more. Says when to come again.
+    /// Rings when a lease was dropped before its attempt had ended in the store: a sweep is due.
+    fn lost_leases(&self) -> Receiver<()>;
+
+    /// Takes back the jobs whose leases were dropped, queues what waited for `now`, and deletes
+    /// finished jobs past their time; those with a pending delivery are kept for a week more. Says
+    /// when to come again.
     fn sweep(&self, now: Timestamp) -> Result<Swept, QueueError>;
 
     /// Lets every waiting and later [`claim`](Queue::claim) return `None`. Everything else goes on.
     fn close(&self);
+
+    /// Waits until the queue is closed, but no longer than `time`. True when it is closed.
+    fn wait_closed(&self, time: Duration) -> bool;
 }
 
 /// A request for a new job.
@@ -157,14 +172,6 @@ pub(crate) struct Claim {
     pub(crate) job: Job,
     /// The bytes; an error, with which the attempt is to end, where the store has lost them.
     pub(crate) body: Result<InputBody, Failure>,
-}
-
-/// The right to end one attempt, once. One that is no longer current changes nothing.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    pub(crate) job: JobId,
-    /// Grows with every claim of the job; a lower one than the job's is stale.
-    pub(crate) fence: u64,
 }
 
 /// What an attempt ended in.
@@ -276,8 +283,10 @@ pub(crate) enum NextDelivery {
 }
 
 /// What [`Queue::sweep`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Swept {
+    /// Jobs that failed because the end of their last attempt could not be stored.
+    pub(crate) failed: Vec<JobId>,
     /// Jobs whose next attempt's time had come.
     pub(crate) readied: usize,
     /// Jobs deleted.

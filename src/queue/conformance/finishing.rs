@@ -88,7 +88,7 @@ pub(in crate::queue) fn a_release_does_not_count(bed: &Bed) {
     let id = queue.add(ask("one")).id;
     queue.add(ask("two"));
     let claim = queue.take();
-    let old = Lease { job: id, fence: claim.lease.fence };
+    let old = Lease::copy_of(LeaseId { job: id, fence: claim.lease.id().fence });
     assert_eq!(queue.release(claim.lease).unwrap(), Recorded::Yes);
     let job = queue.job(id);
     assert_eq!((job.state, job.attempt), (State::Queued, 0));
@@ -120,8 +120,8 @@ pub(in crate::queue) fn all_leases_are_given_back_at_once(bed: &Bed) {
 pub(in crate::queue) fn a_stale_lease_changes_nothing(bed: &Bed) {
     let queue = bed.open();
     let id = queue.add(ask("one")).id;
-    let fence = queue.take().lease.fence;
-    let lease = || Lease { job: id, fence };
+    let fence = queue.take().lease.id().fence;
+    let lease = || Lease::copy_of(LeaseId { job: id, fence });
     queue.release(lease()).unwrap();
     let current = queue.take();
     let before = queue.job(id);
@@ -132,7 +132,7 @@ pub(in crate::queue) fn a_stale_lease_changes_nothing(bed: &Bed) {
     assert_eq!(queue.job(id), before);
     assert_eq!(queue.depth(), Depth { queued: 0, running: 1, bound: 100 });
     queue.end(current, "in time");
-    let unknown = Lease { job: JobId::new(), fence: 1 };
+    let unknown = Lease::copy_of(LeaseId { job: JobId::new(), fence: 1 });
     assert_eq!(queue.finish(unknown, succeeded("of nobody")).unwrap(), Recorded::Stale);
 }
 
@@ -140,7 +140,7 @@ pub(in crate::queue) fn a_stale_output_file_is_deleted(bed: &Bed) {
     let queue = bed.open();
     let id = queue.add(ask("one")).id;
     let late = queue.take();
-    queue.release(Lease { job: id, fence: late.lease.fence }).unwrap();
+    queue.release(Lease::copy_of(LeaseId { job: id, fence: late.lease.id().fence })).unwrap();
     let in_time = queue.take();
     let output = bed.keep_output(id, "in time");
     queue.finish(in_time.lease, Outcome { result: Ok(output.clone()), duration_s: None }).unwrap();
@@ -207,12 +207,12 @@ pub(in crate::queue) fn every_illegal_transition_is_refused(bed: &Bed) {
         if state == State::Queued {
             // Held back, so that it is not the next to be claimed.
             let lease = queue.take().lease;
-            let fence = lease.fence;
+            let fence = lease.id().fence;
             queue.retry(lease, failure("busy"), in_secs(1000)).unwrap();
             return (id, fence);
         }
         let lease = queue.take().lease;
-        let fence = lease.fence;
+        let fence = lease.id().fence;
         match state {
             State::Queued | State::Running => {}
             State::Succeeded => drop(queue.finish(lease, succeeded("x")).unwrap()),
@@ -234,7 +234,7 @@ pub(in crate::queue) fn every_illegal_transition_is_refused(bed: &Bed) {
         for (transition, apply) in transitions {
             let (job, fence) = reach(state);
             assert_eq!(queue.job(job).state, state);
-            let recorded = apply(&*queue, Lease { job, fence });
+            let recorded = apply(&*queue, Lease::copy_of(LeaseId { job, fence }));
             let expected = match state.after(transition) {
                 Some(next) => (Recorded::Yes, next),
                 None => (Recorded::Stale, state),
@@ -294,7 +294,10 @@ pub(in crate::queue) fn expired_jobs_are_swept(bed: &Bed) {
 
 pub(in crate::queue) fn a_sweep_says_when_to_come_again(bed: &Bed) {
     let queue = bed.open();
-    assert_eq!(queue.sweep(in_secs(0)).unwrap(), Swept { readied: 0, forgotten: 0, next: None });
+    assert_eq!(
+        queue.sweep(in_secs(0)).unwrap(),
+        Swept { failed: vec![], readied: 0, forgotten: 0, next: None }
+    );
     let finished = queue.work_off(ask("one"));
     let expires_at = queue.job(finished).expires_at;
     assert_eq!(queue.sweep(in_secs(0)).unwrap().next, expires_at);

@@ -14,7 +14,7 @@ use crate::job::{
     Timestamp,
 };
 use crate::queue::{
-    Lease, NextDelivery, Outcome, Page, Recorded, Skip, StoredData, StoredOutput, Submission,
+    LeaseId, NextDelivery, Outcome, Page, Recorded, Skip, StoredData, StoredOutput, Submission,
     Submitted,
 };
 use crate::spool::{NewInput, Spool};
@@ -167,7 +167,7 @@ impl Shelf {
     fn add_done(&mut self) -> JobId {
         let id = self.submit(request("done", b"input", Some("http://done/"))).id;
         let lease = self.claim();
-        self.finish(&lease, Ok(text("done")));
+        self.finish(lease, Ok(text("done")));
         id
     }
 
@@ -192,13 +192,13 @@ impl Shelf {
         let output = match record.stage {
             Stage::Queued | Stage::Running => None,
             Stage::Retried => {
-                let retried = self.change(|tx| jobs::retry(tx, &lease, &failure, NOW));
+                let retried = self.change(|tx| jobs::retry(tx, lease, &failure, NOW));
                 assert_eq!(retried, Recorded::Yes);
                 (expected.state, expected.error) = (State::Queued, Some(failure));
                 None
             }
             Stage::Failed => {
-                self.finish(&lease, Err(failure.clone()));
+                self.finish(lease, Err(failure.clone()));
                 (expected.state, expected.error) = (State::Failed, Some(failure));
                 self.deliver_in_vain(&mut expected, said);
                 None
@@ -223,7 +223,7 @@ impl Shelf {
             }),
         };
         if let Some(output) = output {
-            self.finish(&lease, Ok(output.clone()));
+            self.finish(lease, Ok(output.clone()));
             expected.state = State::Succeeded;
             expected.warnings.clone_from(&output.warnings);
             let read = look::output(&self.conn, id, &self.spool).expect("an output");
@@ -349,17 +349,17 @@ impl Shelf {
         assert_eq!(self.change(jobs::release_all), leases.len());
         for lease in self.claim_all() {
             let outcome = Outcome { result: Ok(text("worked")), duration_s: None };
-            let ended = self.try_change(|tx| jobs::finish(tx, &lease, outcome, NOW, LIMITS.keep));
+            let ended = self.try_change(|tx| jobs::finish(tx, lease, outcome, NOW, LIMITS.keep));
             assert!(lease.job != waiting || ended.is_ok_and(|ended| ended == Recorded::Yes));
         }
         assert_eq!(self.job(waiting).state, State::Succeeded);
     }
 
-    fn claim_all(&mut self) -> Vec<Lease> {
+    fn claim_all(&mut self) -> Vec<LeaseId> {
         let mut leases = Vec::new();
         while let Some(next) = self.change(|tx| jobs::claim(tx, NOW, LIMITS.keep)) {
             assert!(leases.len() < 2, "there are no more jobs than that");
-            leases.push(Lease { job: next.job.id, fence: next.fence });
+            leases.push(LeaseId { job: next.job.id, fence: next.fence });
         }
         leases
     }
@@ -385,12 +385,12 @@ impl Shelf {
         }
     }
 
-    fn claim(&mut self) -> Lease {
+    fn claim(&mut self) -> LeaseIdId {
         let claimed = self.change(|tx| jobs::claim(tx, NOW, LIMITS.keep)).expect("a job");
-        Lease { job: claimed.job.id, fence: claimed.fence }
+        LeaseId { job: claimed.job.id, fence: claimed.fence }
     }
 
-    fn finish(&mut self, lease: &Lease, result: Result<StoredOutput, Failure>) {
+    fn finish(&mut self, lease: LeaseId, result: Result<StoredOutput, Failure>) {
         let outcome = Outcome { result, duration_s: None };
         let recorded = self.change(|tx| jobs::finish(tx, lease, outcome, NOW, LIMITS.keep));
         assert_eq!(recorded, Recorded::Yes);

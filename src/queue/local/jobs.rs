@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::rows::{self, job_columns, signed, to_json};
 use super::writer::{Leftover, Tx};
 use crate::job::{DeliveryId, Failure, Job, JobId, State, Timestamp, Transition};
-use crate::queue::{Canceled, Lease, Outcome, Recorded, StoredData, StoredOutput, delivery_host};
+use crate::queue::{Canceled, LeaseId, Outcome, Recorded, StoredData, StoredOutput, delivery_host};
 
 /// Where a claimed job's input is.
 pub(super) enum ClaimedBody {
@@ -111,7 +111,7 @@ fn inline_body(conn: &Connection, seq: i64) -> rusqlite::Result<ClaimedBody> {
 /// Ends a job by its lease.
 pub(super) fn finish(
     tx: &mut Tx<'_>,
-    lease: &Lease,
+    lease: LeaseId,
     outcome: Outcome,
     now: Timestamp,
     keep: Duration,
@@ -236,7 +236,7 @@ pub(super) fn output_file(output: &StoredOutput) -> Option<String> {
 /// Ends an attempt; the job waits for the next.
 pub(super) fn retry(
     tx: &mut Tx<'_>,
-    lease: &Lease,
+    lease: LeaseId,
     failure: &Failure,
     ready_at: Timestamp,
 ) -> rusqlite::Result<Recorded> {
@@ -263,7 +263,7 @@ pub(super) fn retry(
 }
 
 /// Gives an attempt back. The fence stays: the attempt's number is used again, its right is not.
-pub(super) fn release(tx: &mut Tx<'_>, lease: &Lease) -> rusqlite::Result<Recorded> {
+pub(super) fn release(tx: &mut Tx<'_>, lease: LeaseId) -> rusqlite::Result<Recorded> {
     let changed = tx
         .conn
         .prepare_cached(

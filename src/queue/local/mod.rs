@@ -7,13 +7,14 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased};
 
 use self::jobs::{Claimed, ClaimedBody};
 use self::readers::Readers;
 use self::ready::Ready;
+use self::recovery::TakenBack;
 use self::submit::Body;
 use self::unstored::Unstored;
 use self::writer::{Leftover, SharedCounts, Survives, Tx, Writer};
@@ -48,7 +49,7 @@ pub(crate) struct Limits {
     /// Attempts after which a job whose attempts the process did not survive is given up.
     pub(crate) max_attempts: u32,
     /// How long a finished job is kept.
-    pub(crate) keep: std::time::Duration,
+    pub(crate) keep: Duration,
 }
 
 /// What the last process left, taken back at the start.
@@ -88,9 +89,7 @@ pub(crate) struct LocalQueue {
     spool: Arc<Spool>,
     counts: Arc<SharedCounts>,
     ready: Ready,
-    /// Leases whose end could not be stored (a full disk): no worker holds them, and the next sweep
-    /// takes their jobs back. At most one for each attempt that has run.
-    dropped: Mutex<Vec<Lease>>,
+    leases: Arc<Leases>,
     /// Given up by [`Queue::close`], which closes `closed`.
     open: Mutex<Option<Sender<Never>>>,
     closed: Receiver<Never>,
@@ -127,7 +126,7 @@ impl LocalQueue {
             spool,
             counts: shared_counts,
             ready,
-            dropped: Mutex::default(),
+            leases: Leases::new(),
             open: Mutex::new(Some(open)),
             closed,
             readers,
@@ -152,36 +151,33 @@ impl LocalQueue {
         Ok(done.value)
     }
 
-    /// Ends an attempt. Where that cannot be stored the lease is kept for the next sweep.
-    fn end(
+    /// Ends an attempt. Where that cannot be stored the lease is dropped, which keeps it for the next
+    /// sweep.
+    fn end<T: Send + 'static>(
         &self,
         survives: Survives,
         lease: Lease,
-        work: impl FnOnce(&mut Tx<'_>, &Lease) -> rusqlite::Result<Recorded> + Send + 'static,
-    ) -> Result<Recorded, QueueError> {
-        let again = Lease { job: lease.job, fence: lease.fence };
-        self.change(survives, move |tx| work(tx, &lease)).map_err(|error| {
-            self.dropped_leases().push(again);
-            error.into()
-        })
+        work: impl FnOnce(&mut Tx<'_>, LeaseId) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let id = lease.id();
+        let ended = self.change(survives, move |tx| work(tx, id))?;
+        lease.end();
+        Ok(ended)
     }
 
-    /// Takes back the jobs whose attempts ended without the store having it.
-    fn take_back_dropped(&self, now: Timestamp) -> Result<(), QueueError> {
-        let dropped = std::mem::take(&mut *self.dropped_leases());
-        let take_back = |lease| {
-            let limits = self.limits.clone();
-            self.end(Survives::PowerCut, lease, move |tx, lease| {
+    /// Takes back the jobs whose attempts ended without the store having it. Returns those that
+    /// have failed by that.
+    fn take_back_dropped(&self, now: Timestamp) -> Result<Vec<JobId>, QueueError> {
+        let take_back = |lease: Lease| {
+            let (job, limits) = (lease.id().job, self.limits.clone());
+            let taken_back = self.end(Survives::PowerCut, lease, move |tx, lease| {
                 recovery::take_back(tx, lease, &limits, now)
-            })
+            })?;
+            Ok((taken_back == TakenBack::Failed).then_some(job))
         };
         // Each is tried, and kept if it fails, before the first failure is told.
-        let results: Vec<_> = dropped.into_iter().map(take_back).collect();
-        results.into_iter().try_for_each(|result| result.map(drop))
-    }
-
-    fn dropped_leases(&self) -> MutexGuard<'_, Vec<Lease>> {
-        self.dropped.lock().expect("invariant: no panic under this lock")
+        let results: Vec<_> = self.leases.take_dropped().into_iter().map(take_back).collect();
+        results.into_iter().filter_map(Result::transpose).collect()
     }
 
     /// Waits for word of a ready job; `None` when the queue is closed, though ids be left.
@@ -205,7 +201,7 @@ impl LocalQueue {
     /// The claim as a worker gets it.
     fn hand_out(&self, claimed: Claimed) -> Claim {
         let Claimed { job, fence, body } = claimed;
-        let lease = Lease { job: job.id, fence };
+        let lease = self.leases.lease(LeaseId { job: job.id, fence });
         let body = match body {
             ClaimedBody::Inline(bytes) => Ok(InputBody::Inline(bytes.into())),
             ClaimedBody::InFile => self.input_file(job.id),
@@ -376,7 +372,7 @@ impl Queue for LocalQueue {
     }
 
     fn sweep(&self, now: Timestamp) -> Result<Swept, QueueError> {
-        self.take_back_dropped(now)?;
+        let failed = self.take_back_dropped(now)?;
         let readied = self.change(Survives::Kill, move |tx| sweep::ready(tx, now))?;
         let mut forgotten = 0;
         loop {
@@ -387,10 +383,22 @@ impl Queue for LocalQueue {
             }
         }
         let next = sweep::next(&self.readers.get())?;
-        Ok(Swept { readied, forgotten, next })
+        Ok(Swept { failed, readied, forgotten, next })
+    }
+
+    fn lost_leases(&self) -> Receiver<()> {
+        self.leases.lost()
     }
 
     fn close(&self) {
         self.open.lock().expect("invariant: no panic under this lock").take();
+    }
+
+    fn wait_closed(&self, time: Duration) -> bool {
+        match self.closed.recv_timeout(time) {
+            Ok(never) => match never {},
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => true,
+        }
     }
 }

@@ -8,8 +8,8 @@ use super::jobs::{self, Ended};
 use super::rows;
 use super::writer::{Counts, Tx};
 use super::{Limits, Recovered};
-use crate::job::{Failure, JobId, State, Timestamp, Transition};
-use crate::queue::{Lease, Outcome, QueueError, Recorded};
+use crate::job::{Failure, JobId, State, Timestamp, Transition, retry_wait};
+use crate::queue::{LeaseId, Outcome, QueueError, Recorded};
 use crate::spool::Spool;
 
 /// Queues what was running, gives up what has been running too often, deletes files without a job.
@@ -82,29 +82,47 @@ fn give_up(
     jobs::settle(tx, id, ended, now)
 }
 
-/// Queues a running job again whose attempt ended without the store having it, or gives it up after
-/// its last attempt.
+/// What became of a job whose lease was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TakenBack {
+    /// It waits for its next attempt.
+    Queued,
+    /// That was its last attempt.
+    Failed,
+    /// It had ended, or is another attempt's by now.
+    Stale,
+}
+
+/// Queues a running job again whose attempt ended without the store having it, or fails it after its
+/// last attempt. It waits as long as after any other failure: what could not be stored may well
+/// fail again.
 pub(super) fn take_back(
     tx: &mut Tx<'_>,
-    lease: &Lease,
+    lease: LeaseId,
     limits: &Limits,
     now: Timestamp,
-) -> rusqlite::Result<Recorded> {
+) -> rusqlite::Result<TakenBack> {
     let attempt: Option<u32> = tx
         .conn
         .prepare_cached("SELECT attempt FROM jobs WHERE id = ?1 AND state = 'running'")?
         .query_row([lease.job.to_string()], |row| row.get(0))
         .optional()?;
+    let Some(attempt) = attempt else { return Ok(TakenBack::Stale) };
     let failure = Failure {
         code: "store".into(),
         message: "the server could not store how the attempt ended".into(),
     };
-    if attempt.is_some_and(|attempt| attempt < limits.max_attempts) {
-        jobs::retry(tx, lease, &failure, now)
+    let (recorded, taken_back) = if attempt < limits.max_attempts {
+        let ready_at = now.after(retry_wait(attempt));
+        (jobs::retry(tx, lease, &failure, ready_at)?, TakenBack::Queued)
     } else {
         let outcome = Outcome { result: Err(failure), duration_s: None };
-        jobs::finish(tx, lease, outcome, now, limits.keep)
-    }
+        (jobs::finish(tx, lease, outcome, now, limits.keep)?, TakenBack::Failed)
+    };
+    Ok(match recorded {
+        Recorded::Yes => taken_back,
+        Recorded::Stale => TakenBack::Stale,
+    })
 }
 
 /// Deletes the files in the spool that no row refers to.

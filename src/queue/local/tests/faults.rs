@@ -77,7 +77,11 @@ fn an_attempt_whose_end_cannot_be_stored_is_taken_back() {
         assert!(queue.finish(claim.lease, succeeded(&huge)).is_err());
         assert_eq!(queue.get(id).unwrap().unwrap().state, State::Running);
         lift_limit(&queue);
-        queue.sweep(in_secs(0)).unwrap();
+        let swept = queue.sweep(in_secs(0)).unwrap();
+        assert_eq!(swept.failed.contains(&id), attempt == LIMITS.max_attempts);
+        // It waits as after any other failure: the disk may be full still.
+        assert_eq!(swept.readied, 0);
+        queue.sweep(in_secs(2000)).unwrap();
     }
     let job = queue.get(id).unwrap().unwrap();
     assert_eq!(job.state, State::Failed);
@@ -182,4 +186,50 @@ fn a_commit_that_fails_is_told_to_all_of_its_batch() {
     assert_eq!(queue.depth(), Depth { queued: 1, running: 0, bound: 1000 });
     assert_eq!(queue.claim().unwrap().unwrap().job.id, before);
     add(&queue, ask("after"));
+}
+
+#[test]
+fn a_lease_that_nobody_ends_is_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open_here(folder.path());
+    let id = add(&queue, ask("one"));
+    let lost = queue.lost_leases();
+    assert!(lost.try_recv().is_err());
+    drop(queue.claim().unwrap());
+    assert!(lost.try_recv().is_ok(), "the janitor is not called");
+    let swept = queue.sweep(in_secs(0)).unwrap();
+    assert_eq!((swept.readied, swept.next.is_some()), (0, true));
+    assert_eq!(queue.sweep(in_secs(2)).unwrap().readied, 1);
+    let claim = queue.claim().unwrap().unwrap();
+    assert_eq!((claim.job.id, claim.job.attempt), (id, 2));
+    let stale = Lease::copy_of(LeaseId { job: id, fence: claim.lease.id().fence - 1 });
+    assert_eq!(queue.finish(stale, succeeded("late")).unwrap(), Recorded::Stale);
+    assert_eq!(queue.finish(claim.lease, succeeded("done")).unwrap(), Recorded::Yes);
+    assert!(lost.try_recv().is_err(), "an ended lease is no lost one");
+    assert_eq!(queue.sweep(in_secs(2000)).unwrap().failed, []);
+    assert_eq!(queue.get(id).unwrap().unwrap().state, State::Succeeded);
+}
+
+#[test]
+fn leases_that_cannot_be_taken_back_yet_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open_here(folder.path());
+    let ids = [add(&queue, ask("one")), add(&queue, ask("two"))];
+    for _ in ids {
+        drop(queue.claim().unwrap());
+    }
+    let set_trigger = |sql: &'static str| {
+        queue.change(Survives::Kill, move |tx| tx.conn.execute_batch(sql)).unwrap();
+    };
+    set_trigger(
+        "CREATE TEMP TRIGGER fault BEFORE UPDATE OF state ON jobs
+         BEGIN SELECT raise(ABORT, 'a fault of the test'); END",
+    );
+    for _ in 0..3 {
+        assert!(queue.sweep(in_secs(0)).is_err());
+    }
+    set_trigger("DROP TRIGGER fault");
+    queue.sweep(in_secs(0)).unwrap();
+    assert_eq!(queue.sweep(in_secs(2)).unwrap().readied, 2);
+    assert_eq!(queue.depth(), Depth { queued: 2, running: 0, bound: 1000 });
 }

@@ -53,6 +53,8 @@ struct Model {
     jobs: Vec<ModelJob>,
     /// Every lease that was given: whose, and its fence.
     leases: Vec<(usize, u64)>,
+    /// The leases themselves, of which copies are used: a dropped one would be taken back.
+    held: Vec<Lease>,
 }
 
 impl Model {
@@ -91,14 +93,15 @@ impl Model {
         job.state = State::Queued.after(Transition::Claim);
         job.attempt += 1;
         assert_eq!((claim.job.id, claim.job.attempt), (job.id, job.attempt));
-        assert!(claim.lease.fence > job.fence, "a fence must grow");
-        job.fence = claim.lease.fence;
+        assert!(claim.lease.id().fence > job.fence, "a fence must grow");
+        job.fence = claim.lease.id().fence;
         self.leases.push((oldest, job.fence));
+        self.held.push(claim.lease);
     }
 
     fn end(&mut self, transition: Transition, (job, fence): (usize, u64), queue: &LocalQueue) {
         let job = &mut self.jobs[job];
-        let lease = Lease { job: job.id, fence };
+        let lease = Lease::copy_of(LeaseId { job: job.id, fence });
         let recorded = match transition {
             Transition::Succeed => queue.finish(lease, succeeded("done")),
             Transition::Retry => queue.retry(lease, failure("busy"), in_secs(1000)),
@@ -133,6 +136,7 @@ impl Model {
 
     /// The process ended: running jobs are queued again, or given up after their last attempt.
     fn restart(&mut self) {
+        self.held.clear();
         for job in self.jobs.iter_mut().filter(|job| job.state == Some(State::Running)) {
             let worn_out = job.attempt >= LIMITS.max_attempts;
             let transition = if worn_out { Transition::Fail } else { Transition::Release };
