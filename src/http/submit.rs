@@ -14,7 +14,7 @@ use super::routes::Answer;
 use super::upload::{self, Body, BodyKind, Framing, Upload};
 use super::waiting::{Resume, Wait};
 use super::wire::{IdJson, Snapshot};
-use crate::job::{InputInfo, JobId, Timestamp};
+use crate::job::{InputInfo, Job, JobId, Timestamp};
 use crate::pace::Pace;
 use crate::queue::{Submission, SubmitError, Submitted};
 use crate::shared::{Phase, Shared};
@@ -100,7 +100,7 @@ impl Receipt {
 
     fn snapshot(&self, shared: &Shared) -> Option<Snapshot> {
         let stored = match &self.accepted.0 {
-            Submitted::New(job) => Some(job.clone()),
+            Submitted::New(job) => Some(Job::clone(job)),
             Submitted::Replayed(_) | Submitted::Coalesced(_) => None,
         };
         match (stored, self.preferred) {

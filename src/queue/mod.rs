@@ -143,7 +143,7 @@ pub(crate) struct Submission {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Submitted {
     /// It is a job of its own.
-    New(Job),
+    New(Box<Job>),
     /// The same key came with the same request before.
     Replayed(JobId),
     /// The same work is queued or running already.

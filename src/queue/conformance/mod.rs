@@ -185,34 +185,34 @@ pub(super) fn ask(text: &str) -> Submission {
 }
 
 impl Submission {
-    fn calling(mut self, url: &str) -> Submission {
+    pub(super) fn calling(mut self, url: &str) -> Submission {
         self.callback = Some(url.into());
         self
     }
 
-    fn with_key(mut self, key: &str) -> Submission {
+    pub(super) fn with_key(mut self, key: &str) -> Submission {
         self.idempotency_key = Some(key.into());
         self
     }
 
-    fn of(mut self, client: &str) -> Submission {
+    pub(super) fn of(mut self, client: &str) -> Submission {
         self.client = client.into();
         self
     }
 
-    fn from(mut self, sender: &str) -> Submission {
+    pub(super) fn from(mut self, sender: &str) -> Submission {
         self.sender = sender.into();
         self
     }
 
-    fn coalescing(mut self) -> Submission {
+    pub(super) fn coalescing(mut self) -> Submission {
         self.coalesce = true;
         self
     }
 }
 
 /// Shorter words for what most checks do.
-trait Shorthand {
+pub(super) trait Shorthand {
     fn add(&self, request: Submission) -> Job;
     fn take(&self) -> Claim;
     fn end(&self, claim: Claim, text: &str);
@@ -223,7 +223,7 @@ trait Shorthand {
 impl Shorthand for Arc<dyn Queue> {
     fn add(&self, request: Submission) -> Job {
         match self.submit(request).unwrap() {
-            Submitted::New(job) => job,
+            Submitted::New(job) => *job,
             other => panic!("not a new job: {other:?}"),
         }
     }

@@ -161,6 +161,7 @@ pub(super) fn record(
         .optional()?;
     let Some(job) = job else { return Ok(()) };
     if state != DeliveryState::Pending {
+        tx.conn.prepare_cached("UPDATE jobs SET held = 0 WHERE seq = ?1")?.execute([job])?;
         tx.counts.deliveries -= 1;
     }
     tx.conn

@@ -58,6 +58,7 @@ const TABLES: [(&str, &[&str]); 5] = [
             "fingerprint",
             "sender",
             "warnings",
+            "held",
         ],
     ),
 ];
@@ -380,7 +381,7 @@ impl Shelf {
     fn submit(&mut self, request: Submission) -> Job {
         let body = Body::Inline(b"input".to_vec());
         match self.change(|tx| submit::submit(tx, request, body, submit::Bounds::of(&LIMITS))) {
-            Ok(Submitted::New(job)) => job,
+            Ok(Submitted::New(job)) => *job,
             other => panic!("not a new job: {other:?}"),
         }
     }

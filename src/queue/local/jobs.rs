@@ -125,7 +125,8 @@ pub(super) fn finish(
         .conn
         .prepare_cached(
             "UPDATE jobs SET state = ?1, finished_at = ?2, expires_at = ?3, error_code = ?4,
-                 error_message = ?5, duration_s = coalesce(?6, duration_s), warnings = ?7
+                 error_message = ?5, duration_s = coalesce(?6, duration_s), warnings = ?7,
+                 held = callback_url IS NOT NULL
              WHERE id = ?8 AND state = 'running' AND fence = ?9
              RETURNING seq, input_in_file, callback_url",
         )?
@@ -322,7 +323,7 @@ pub(super) fn cancel(
     tx.conn
         .prepare_cached(
             "UPDATE jobs SET state = ?1, finished_at = ?2, expires_at = ?3, ready_at = NULL,
-                 error_code = NULL, error_message = NULL
+                 error_code = NULL, error_message = NULL, held = callback_url IS NOT NULL
              WHERE seq = ?4",
         )?
         .execute(params![next.as_str(), now, now.after(keep), ended.seq])?;

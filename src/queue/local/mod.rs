@@ -151,6 +151,22 @@ impl LocalQueue {
         Ok(done.value)
     }
 
+    /// Repeats a change that does up to [`sweep::PORTION`] at a time until there is no more to do, so that
+    /// other changes get their turn in between. Returns how many it did.
+    fn in_portions(
+        &self,
+        work: impl Fn(&mut Tx<'_>) -> rusqlite::Result<usize> + Copy + Send + 'static,
+    ) -> Result<usize, Unstored> {
+        let mut done = 0;
+        loop {
+            let portion = self.change(Survives::Kill, work)?;
+            done += portion;
+            if portion < sweep::PORTION {
+                return Ok(done);
+            }
+        }
+    }
+
     /// Ends an attempt. Where that cannot be stored the lease is dropped, which keeps it for the next
     /// sweep.
     fn end<T: Send + 'static>(
@@ -373,15 +389,8 @@ impl Queue for LocalQueue {
 
     fn sweep(&self, now: Timestamp) -> Result<Swept, QueueError> {
         let failed = self.take_back_dropped(now)?;
-        let readied = self.change(Survives::Kill, move |tx| sweep::ready(tx, now))?;
-        let mut forgotten = 0;
-        loop {
-            let portion = self.change(Survives::Kill, move |tx| sweep::forget_expired(tx, now))?;
-            forgotten += portion;
-            if portion < sweep::PORTION {
-                break;
-            }
-        }
+        let readied = self.in_portions(move |tx| sweep::ready(tx, now))?;
+        let forgotten = self.in_portions(move |tx| sweep::forget_expired(tx, now))?;
         let next = sweep::next(&self.readers.get())?;
         Ok(Swept { failed, readied, forgotten, next })
     }

@@ -69,7 +69,7 @@ fn give_up(
     tx.conn
         .prepare_cached(
             "UPDATE jobs SET state = ?1, finished_at = ?2, expires_at = ?3,
-                 error_code = 'gave_up', error_message = ?4
+                 error_code = 'gave_up', error_message = ?4, held = callback_url IS NOT NULL
              WHERE seq = ?5",
         )?
         .execute(params![

@@ -13,11 +13,15 @@ const TABLES: &str = include_str!("schema.sql");
 /// Grows with every change of the tables. Kept as `PRAGMA user_version`.
 const VERSION: i64 = 1 + UPGRADES.len() as i64;
 /// What makes a store of each earlier version, 1 and so on, into one of the next.
-const UPGRADES: [&str; 3] = [
+const UPGRADES: [&str; 4] = [
     "ALTER TABLE jobs ADD COLUMN sender TEXT NOT NULL DEFAULT '';
      CREATE INDEX jobs_by_sender ON jobs (sender) WHERE state = 'queued';",
     "CREATE INDEX deliveries_by_time ON deliveries (due_at) WHERE state = 'pending';",
     "ALTER TABLE jobs ADD COLUMN warnings TEXT;",
+    "ALTER TABLE jobs ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
+     UPDATE jobs SET held = 1 WHERE seq IN (SELECT job FROM deliveries WHERE state = 'pending');
+     DROP INDEX jobs_expiring;
+     CREATE INDEX jobs_expiring ON jobs (held, expires_at) WHERE expires_at IS NOT NULL;",
 ];
 /// Marks the file as ringback's: "RING". Kept as `PRAGMA application_id`.
 const APPLICATION: i64 = 0x5249_4e47;
@@ -36,9 +40,7 @@ const STATEMENTS: usize = 64;
 /// earlier version.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, QueueError> {
     make_private(path).map_err(|error| QueueError(error.to_string()))?;
-    let conn = Connection::open(path)?;
-    conn.busy_timeout(BUSY)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    let conn = opened(Connection::open(path)?)?;
     recognise(&conn)?;
     conn.execute_batch(
         "PRAGMA journal_mode = WAL;
@@ -82,10 +84,17 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 /// Opens a connection that only reads. The store must be open for writing.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, QueueError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags)?;
+    let conn = opened(Connection::open_with_flags(path, flags)?)?;
+    conn.execute_batch("PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY;")?;
+    Ok(conn)
+}
+
+/// Sets what every connection has in common.
+fn opened(conn: Connection) -> Result<Connection, QueueError> {
     conn.busy_timeout(BUSY)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    conn.execute_batch("PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY;")?;
+    #[cfg(test)]
+    let conn = super::tests::depth::watched(conn);
     Ok(conn)
 }
 

@@ -26,7 +26,8 @@ CREATE TABLE jobs (
     callback_url    TEXT,
     fingerprint     BLOB    NOT NULL,             -- SHA-256 over task, parameters, input and callback
     sender          TEXT    NOT NULL DEFAULT '',  -- whose share of the queue it takes: client, or else an address
-    warnings        TEXT                          -- of its output, JSON: [{"code", "message", "at_s"}, ...]; NULL: none
+    warnings        TEXT,                         -- of its output, JSON: [{"code", "message", "at_s"}, ...]; NULL: none
+    held            INTEGER NOT NULL DEFAULT 0    -- 1: finished, and kept beyond expires_at while its delivery is pending
 ) STRICT;
 
 -- Claiming takes the first of these; positions are counted in it. The planner would rather sort what
@@ -35,7 +36,8 @@ CREATE INDEX jobs_ready ON jobs (seq, input_bytes) WHERE state = 'queued' AND re
 CREATE INDEX jobs_waiting ON jobs (ready_at) WHERE state = 'queued' AND ready_at IS NOT NULL;
 -- What a repeated request is recognised by.
 CREATE INDEX jobs_unfinished ON jobs (fingerprint, client) WHERE state IN ('queued', 'running');
-CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE expires_at IS NOT NULL;
+-- A sweep passes by the jobs whose delivery is pending: there may be many, and each would be looked at again and again.
+CREATE INDEX jobs_expiring ON jobs (held, expires_at) WHERE expires_at IS NOT NULL;
 -- How many of one sender's jobs wait.
 CREATE INDEX jobs_by_sender ON jobs (sender) WHERE state = 'queued';
 CREATE INDEX jobs_by_state ON jobs (state, id);

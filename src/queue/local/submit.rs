@@ -65,7 +65,7 @@ pub(super) fn submit(
     remember_key(tx.conn, &request, seq)?;
     tx.counts.queued += 1;
     tx.announce(request.id);
-    Ok(Ok(Submitted::New(new_job(request))))
+    Ok(Ok(Submitted::New(Box::new(new_job(request)))))
 }
 
 /// Whether so many jobs of this sender wait. Looks at no more of them than that.

@@ -16,16 +16,18 @@ pub(super) const PORTION: usize = 500;
 /// ends after about three days; only a host that is parked again and again can take longer.
 const DELIVERY_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Readies the jobs whose time has come. Returns how many.
+/// Readies up to [`PORTION`] of the jobs whose time has come. Returns how many.
 pub(super) fn ready(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<usize> {
     let mut readied: Vec<(i64, JobId)> = tx
         .conn
         .prepare_cached(
-            "UPDATE jobs INDEXED BY jobs_waiting SET ready_at = NULL
-             WHERE state = 'queued' AND ready_at IS NOT NULL AND ready_at <= ?1
+            "UPDATE jobs SET ready_at = NULL
+             WHERE seq IN (SELECT seq FROM jobs INDEXED BY jobs_waiting
+                           WHERE state = 'queued' AND ready_at IS NOT NULL AND ready_at <= ?1
+                           ORDER BY ready_at LIMIT ?2)
              RETURNING seq, id",
         )?
-        .query_map([now], |row| Ok((row.get(0)?, rows::parsed(row, 1)?)))?
+        .query_map(params![now, PORTION as i64], |row| Ok((row.get(0)?, rows::parsed(row, 1)?)))?
         .filter_map(rows::undamaged)
         .collect::<rusqlite::Result<_>>()?;
     readied.sort_unstable();
@@ -40,19 +42,20 @@ pub(super) fn ready(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<usize> 
 /// Deletes up to [`PORTION`] finished jobs that were kept long enough and have nothing left to deliver,
 /// or have not got it delivered in [`DELIVERY_GRACE`] more. Returns how many.
 pub(super) fn forget_expired(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<usize> {
-    let long_ago = now.before(DELIVERY_GRACE);
-    let expired: Vec<i64> = tx
-        .conn
-        .prepare_cached(
-            "SELECT seq FROM jobs WHERE expires_at IS NOT NULL AND expires_at <= ?1
-                 AND (expires_at <= ?2
-                      OR NOT EXISTS (SELECT 1 FROM deliveries
-                                     WHERE deliveries.job = jobs.seq
-                                         AND deliveries.state = 'pending'))
-             ORDER BY expires_at LIMIT ?3",
-        )?
-        .query_map(params![now, long_ago, PORTION as i64], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
+    let mut expired: Vec<i64> = Vec::new();
+    for (held, by) in [(false, now), (true, now.before(DELIVERY_GRACE))] {
+        let room = PORTION - expired.len();
+        let found = tx
+            .conn
+            .prepare_cached(
+                "SELECT seq FROM jobs INDEXED BY jobs_expiring
+                 WHERE expires_at IS NOT NULL AND held = ?1 AND expires_at <= ?2
+                 ORDER BY expires_at LIMIT ?3",
+            )?
+            .query_map(params![held, by, room as i64], |row| row.get(0))?
+            .collect::<rusqlite::Result<Vec<i64>>>()?;
+        expired.extend(found);
+    }
     for seq in &expired {
         jobs::forget(tx, *seq)?;
     }
@@ -61,17 +64,19 @@ pub(super) fn forget_expired(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Resul
 
 /// When there will be something to do again.
 pub(super) fn next(conn: &Connection) -> rusqlite::Result<Option<Timestamp>> {
-    conn.prepare_cached(
-        "SELECT min(at) FROM (
-             SELECT min(ready_at) AS at FROM jobs INDEXED BY jobs_waiting
-                 WHERE state = 'queued' AND ready_at IS NOT NULL
-             UNION ALL
-             SELECT * FROM (
-                 SELECT expires_at FROM jobs WHERE expires_at IS NOT NULL
-                     AND NOT EXISTS (SELECT 1 FROM deliveries
-                                     WHERE deliveries.job = jobs.seq
-                                         AND deliveries.state = 'pending')
-                 ORDER BY expires_at LIMIT 1))",
-    )?
-    .query_row([], |row| row.get(0))
+    let retry: Option<Timestamp> = conn
+        .prepare_cached(
+            "SELECT min(ready_at) FROM jobs INDEXED BY jobs_waiting
+             WHERE state = 'queued' AND ready_at IS NOT NULL",
+        )?
+        .query_row([], |row| row.get(0))?;
+    let first_to_expire = |held: bool| -> rusqlite::Result<Option<Timestamp>> {
+        conn.prepare_cached(
+            "SELECT min(expires_at) FROM jobs INDEXED BY jobs_expiring
+             WHERE expires_at IS NOT NULL AND held = ?1",
+        )?
+        .query_row([held], |row| row.get(0))
+    };
+    let held = first_to_expire(true)?.map(|at| at.after(DELIVERY_GRACE));
+    Ok([retry, first_to_expire(false)?, held].into_iter().flatten().min())
 }

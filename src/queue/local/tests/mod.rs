@@ -2,6 +2,7 @@ use super::*;
 use crate::queue::conformance::{ask, conformance_tests, failure, in_secs, succeeded};
 
 mod damage;
+pub(super) mod depth;
 mod faults;
 mod kill;
 mod opening;

@@ -79,11 +79,13 @@ fn a_store_of_the_first_version_is_brought_up_to_date() {
     let store = rusqlite::Connection::open(folder.path().join("ringback.db")).unwrap();
     let first = "DROP INDEX deliveries_by_time; DROP INDEX jobs_by_sender; ALTER TABLE jobs DROP COLUMN sender;
                  ALTER TABLE jobs DROP COLUMN warnings;
+                 DROP INDEX jobs_expiring; ALTER TABLE jobs DROP COLUMN held;
+                 CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE expires_at IS NOT NULL;
                  PRAGMA user_version = 1";
     store.execute_batch(first).unwrap();
     drop(store);
     let queue = open_here(folder.path());
-    assert_eq!(queue.get(job.id).unwrap(), Some(job));
+    assert_eq!(queue.get(job.id).unwrap(), Some(*job));
     assert!(matches!(queue.submit(ask("two")), Ok(Submitted::New(_))));
 }
 
