@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::board::{Post, Work};
 use crate::job::{Failure, Job, JobId, State, Timestamp, retry_wait};
-use crate::queue::{Claim, Lease, Outcome, QueueError, Recorded, StoredData, StoredOutput};
+use crate::queue::{
+    Claim, Company, Lease, Outcome, QueueError, Recorded, StoredData, StoredOutput,
+};
 use crate::repeated::Repeated;
 use crate::shared::Shared;
 use crate::task::{Attempt, Data, Input, Output, Pulse, Stop, TaskError};
@@ -99,7 +101,7 @@ fn work(shared: &Shared, post: &Post<'_>, claim: Claim) -> Result<(), QueueError
     let attempt = Attempt::new(
         job.id,
         job.attempt,
-        fair_threads(shared),
+        fair_threads(shared, lease.company()),
         job.parameters.clone(),
         input,
         Arc::clone(&pulse),
@@ -155,9 +157,12 @@ fn finish(shared: &Shared, lease: Lease, outcome: Outcome) -> Result<Recorded, Q
 
 /// As many as were set, else every core for an attempt that is alone, and a fair share where others
 /// run or wait to.
-fn fair_threads(shared: &Shared) -> usize {
+fn fair_threads(shared: &Shared, company: Company) -> usize {
     if shared.config.threads > 0 {
         return shared.config.threads;
+    }
+    if company == Company::Alone {
+        return shared.config.cores.max(1);
     }
     let wanted = shared.attempts.len() + shared.queue.depth().queued;
     let active = wanted.clamp(1, shared.config.workers);

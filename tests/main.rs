@@ -7,6 +7,7 @@
 //! | `callbacks` | the ring back, from the request to the receiver |
 //! | `http` | the wire contract: refusals, repeats, waits, pages |
 //! | `uploads` | inputs on their way in: forms and raw bodies, broken, cut off, stalled |
+//! | `poison` | jobs that kill the process, and innocent ones beside them |
 //! | `lifecycle` | a job from the request to its end |
 //! | `cli` | the program at the shell |
 //! | `ladder` | the eight programs of `examples/ladder/`, and the chapter about them |
@@ -32,6 +33,8 @@ mod lifecycle;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod model;
 mod pages;
+#[cfg(unix)]
+mod poison;
 mod restart;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod service;

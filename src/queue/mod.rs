@@ -23,8 +23,7 @@ pub(crate) mod faulty;
 mod lease;
 pub(crate) mod local;
 
-use lease::Leases;
-pub(crate) use lease::{Lease, LeaseId};
+pub(crate) use lease::{Company, Lease, LeaseId};
 
 /// The state transitions of jobs and deliveries, one transaction each. When a method has returned
 /// `Ok`, what it did survives a kill; what [`submit`](Queue::submit), [`finish`](Queue::finish) and

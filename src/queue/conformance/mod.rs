@@ -72,6 +72,9 @@ macro_rules! conformance_tests {
                 canceled_jobs_leave_no_worker_asleep;
             restart: queued_and_running_jobs_are_taken_back,
                 a_job_that_ends_the_process_is_given_up,
+                a_job_that_died_beside_others_is_not_given_up,
+                a_canceled_attempt_is_company,
+                a_release_is_no_crash,
                 everything_finished_is_as_before,
                 more_than_may_be_queued_are_all_taken_back,
                 what_the_last_process_left_is_deleted;

@@ -54,6 +54,81 @@ pub(in crate::queue) fn a_job_that_ends_the_process_is_given_up(bed: &Bed) {
     assert_eq!(bed.files("inputs"), Vec::<PathBuf>::new());
 }
 
+/// Two workers' jobs: whichever of them ends the process, the other is not given up for it.
+pub(in crate::queue) fn a_job_that_died_beside_others_is_not_given_up(bed: &Bed) {
+    let ids = {
+        let queue = bed.open();
+        ["innocent", "poison"].map(|text| queue.add(ask(text)).id)
+    };
+    for attempt in 1..LIMITS.max_attempts {
+        let queue = bed.open();
+        for id in ids {
+            let claim = queue.take();
+            assert_eq!((claim.job.id, claim.job.attempt), (id, attempt));
+            assert_eq!(claim.lease.company(), Company::Others);
+            std::mem::forget(claim);
+        }
+    }
+    let queue = bed.open();
+    queue.add(ask("later"));
+    let claim = queue.take();
+    assert_eq!((claim.job.id, claim.job.attempt), (ids[0], LIMITS.max_attempts));
+    assert_eq!(claim.lease.company(), Company::Alone);
+    thread::scope(|scope| {
+        // Two more workers wait: neither the poison nor the job behind it may begin yet.
+        let (claimed, claims) = mpsc::channel();
+        for _ in 0..2 {
+            let (queue, claimed) = (&queue, claimed.clone());
+            scope.spawn(move || claimed.send(queue.claim().unwrap().unwrap()).unwrap());
+        }
+        queue.end(claim, "done");
+        let poison = claims.recv_timeout(SOON).unwrap();
+        assert_eq!((poison.job.id, poison.lease.company()), (ids[1], Company::Alone));
+        assert_eq!(queue.depth().running, 1);
+        assert_eq!(queue.finish(poison.lease, failed("after all")).unwrap(), Recorded::Yes);
+        let later = claims.recv_timeout(SOON).unwrap();
+        assert_eq!((later.job.attempt, later.lease.company()), (1, Company::Others));
+        std::mem::forget(later);
+    });
+}
+
+/// A canceled attempt may run on, and be what ends the process.
+pub(in crate::queue) fn a_canceled_attempt_is_company(bed: &Bed) {
+    let limits = Limits { max_attempts: 1, ..LIMITS };
+    let queue = bed.open_with(limits.clone());
+    let innocent = queue.add(ask("innocent")).id;
+    std::mem::forget(queue.take());
+    drop(queue);
+    let queue = bed.open_with(limits);
+    let poison = queue.add(ask("poison")).id;
+    let alone = queue.take();
+    assert_eq!((alone.job.id, alone.lease.company()), (innocent, Company::Alone));
+    assert_eq!(queue.release(alone.lease).unwrap(), Recorded::Yes);
+    let other = queue.add(ask("other")).id;
+    queue.cancel(innocent).unwrap();
+    let canceled = queue.take();
+    assert_eq!(canceled.job.id, poison);
+    queue.cancel(poison).unwrap();
+    assert_eq!(queue.take().job.id, other);
+    drop(canceled);
+}
+
+/// A stop, or a worker that gives its job back, says nothing against the job.
+pub(in crate::queue) fn a_release_is_no_crash(bed: &Bed) {
+    let id = {
+        let queue = bed.open();
+        queue.add(ask("one")).id
+    };
+    for _ in 0..2 * LIMITS.max_attempts {
+        let queue = bed.open();
+        let claim = queue.take();
+        assert_eq!((claim.job.id, claim.job.attempt), (id, 1));
+        assert_eq!(claim.lease.company(), Company::Others);
+        std::mem::forget(claim);
+        assert_eq!(queue.release_all().unwrap(), 1);
+    }
+}
+
 pub(in crate::queue) fn everything_finished_is_as_before(bed: &Bed) {
     let queue = bed.open();
     let text = queue.work_off(ask("one").with_key("k"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use super::claim::{self, Claiming};
 use super::submit::Body;
 use super::writer::{Counts, Tx};
 use super::{Limits, deliveries, jobs, look, ready, recovery, schema, submit, sweep};
@@ -13,6 +14,7 @@ use crate::job::{
     DeliveryAttempt, DeliveryState, Failure, InputInfo, Job, JobId, Parameters, Sha256, State,
     Timestamp,
 };
+use crate::queue::lease::Leases;
 use crate::queue::{
     LeaseId, NextDelivery, Outcome, Page, Recorded, Skip, StoredData, StoredOutput, Submission,
     Submitted,
@@ -358,9 +360,9 @@ impl Shelf {
 
     fn claim_all(&mut self) -> Vec<LeaseId> {
         let mut leases = Vec::new();
-        while let Some(next) = self.change(|tx| jobs::claim(tx, NOW, LIMITS.keep)) {
+        while let Some(next) = self.try_claim() {
             assert!(leases.len() < 2, "there are no more jobs than that");
-            leases.push(LeaseId { job: next.job.id, fence: next.fence });
+            leases.push(next);
         }
         leases
     }
@@ -386,9 +388,19 @@ impl Shelf {
         }
     }
 
-    fn claim(&mut self) -> LeaseIdId {
-        let claimed = self.change(|tx| jobs::claim(tx, NOW, LIMITS.keep)).expect("a job");
-        LeaseId { job: claimed.job.id, fence: claimed.fence }
+    fn claim(&mut self) -> LeaseId {
+        self.try_claim().expect("a job")
+    }
+
+    /// Claims as the only attempt: none is held back.
+    fn try_claim(&mut self) -> Option<LeaseId> {
+        let (leases, Limits { max_attempts, keep, .. }) = (Leases::new(), LIMITS);
+        let bounds = claim::Bounds { max_attempts, keep };
+        match self.change(|tx| claim::claim(tx, &leases, bounds, NOW)) {
+            Claiming::Taken(taken) => Some(LeaseId { job: taken.job.id, fence: taken.fence }),
+            Claiming::HeldBack(_) => panic!("held back by no other attempt"),
+            Claiming::NoneReady => None,
+        }
     }
 
     fn finish(&mut self, lease: LeaseId, result: Result<StoredOutput, Failure>) {

@@ -5,108 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::rows::{self, job_columns, signed, to_json};
+use super::rows::{self, signed, to_json};
 use super::writer::{Leftover, Tx};
-use crate::job::{DeliveryId, Failure, Job, JobId, State, Timestamp, Transition};
+use crate::job::{DeliveryId, Failure, JobId, State, Timestamp, Transition};
 use crate::queue::{Canceled, LeaseId, Outcome, Recorded, StoredData, StoredOutput, delivery_host};
-
-/// Where a claimed job's input is.
-pub(super) enum ClaimedBody {
-    Inline(Vec<u8>),
-    InFile,
-}
-
-/// A claim, before the input's file has been looked for.
-pub(super) struct Claimed {
-    pub(super) job: Job,
-    pub(super) fence: u64,
-    pub(super) body: ClaimedBody,
-}
-
-/// Takes the oldest ready job; `None` where there is none. One whose row is damaged is failed, and the
-/// next taken: it would stand before all others for ever.
-pub(super) fn claim(
-    tx: &mut Tx<'_>,
-    now: Timestamp,
-    keep: Duration,
-) -> rusqlite::Result<Option<Claimed>> {
-    loop {
-        match take_oldest(tx, now)? {
-            None => return Ok(None),
-            Some(Ok(claimed)) => return Ok(Some(claimed)),
-            Some(Err(Damaged { seq, why })) => {
-                log::error!("job {seq} in the store is damaged, and given up: {why}");
-                give_up_damaged(tx, seq, now, keep)?;
-            }
-        }
-    }
-}
-
-/// A job whose row cannot be read.
-struct Damaged {
-    seq: i64,
-    why: rusqlite::Error,
-}
-
-fn take_oldest(
-    tx: &mut Tx<'_>,
-    now: Timestamp,
-) -> rusqlite::Result<Option<Result<Claimed, Damaged>>> {
-    let taken = tx
-        .conn
-        .prepare_cached(concat!(
-            "UPDATE jobs SET state = 'running', attempt = min(attempt, 4294967294) + 1,
-                 fence = min(fence, 9223372036854775806) + 1, started_at = ?1,
-                 error_code = NULL, error_message = NULL
-             WHERE seq = (SELECT seq FROM jobs INDEXED BY jobs_ready
-                          WHERE state = 'queued' AND ready_at IS NULL ORDER BY seq LIMIT 1)
-             RETURNING ",
-            job_columns!(),
-            ", seq, fence, input_in_file"
-        ))?
-        .query_row([now], |row| {
-            let seq: i64 = row.get(18)?;
-            let read = || Ok((rows::unfinished_job(row)?, rows::length(row, 19)?, row.get(20)?));
-            Ok((seq, read()))
-        })
-        .optional()?;
-    let Some((seq, read)) = taken else { return Ok(None) };
-    tx.counts.queued -= 1;
-    let (job, fence, in_file) = match read {
-        Ok(read) => read,
-        Err(why) if rows::is_damage(&why) => return Ok(Some(Err(Damaged { seq, why }))),
-        Err(error) => return Err(error),
-    };
-    let body = if in_file { ClaimedBody::InFile } else { inline_body(tx.conn, seq)? };
-    tx.counts.running += 1;
-    Ok(Some(Ok(Claimed { job, fence, body })))
-}
-
-/// Fails a job that cannot be read. Nobody is called: what would be said could not be read, either.
-fn give_up_damaged(
-    tx: &mut Tx<'_>,
-    seq: i64,
-    now: Timestamp,
-    keep: Duration,
-) -> rusqlite::Result<()> {
-    tx.conn
-        .prepare_cached(
-            "UPDATE jobs SET state = ?1, finished_at = ?2, expires_at = ?3,
-                 error_code = 'damaged', error_message = 'its row in the job store is damaged'
-             WHERE seq = ?4",
-        )?
-        .execute(params![running_after(Transition::Fail).as_str(), now, now.after(keep), seq])?;
-    Ok(())
-}
-
-fn inline_body(conn: &Connection, seq: i64) -> rusqlite::Result<ClaimedBody> {
-    let body = conn
-        .prepare_cached("SELECT body FROM inputs WHERE job = ?1")?
-        .query_row([seq], |row| row.get(0))
-        .optional()?;
-    // One that is neither here nor there is found to be lost when it is handed out.
-    Ok(body.map_or(ClaimedBody::InFile, ClaimedBody::Inline))
-}
 
 /// Ends a job by its lease.
 pub(super) fn finish(
@@ -162,7 +64,7 @@ pub(super) fn finish(
 }
 
 /// The state a running job is in after `transition`.
-fn running_after(transition: Transition) -> State {
+pub(super) fn running_after(transition: Transition) -> State {
     State::Running.after(transition).expect("invariant: it can happen to a running job")
 }
 

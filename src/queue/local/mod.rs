@@ -11,17 +11,19 @@ use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased};
 
-use self::jobs::{Claimed, ClaimedBody};
+use self::claim::{Claimed, ClaimedBody, Claiming};
 use self::readers::Readers;
 use self::ready::Ready;
 use self::recovery::TakenBack;
 use self::submit::Body;
 use self::unstored::Unstored;
 use self::writer::{Leftover, SharedCounts, Survives, Tx, Writer};
+use super::lease::Leases;
 use super::*;
 use crate::crew::Never;
 use crate::spool::{NewInput, Spool};
 
+mod claim;
 mod deliveries;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
@@ -216,8 +218,8 @@ impl LocalQueue {
 
     /// The claim as a worker gets it.
     fn hand_out(&self, claimed: Claimed) -> Claim {
-        let Claimed { job, fence, body } = claimed;
-        let lease = self.leases.lease(LeaseId { job: job.id, fence });
+        let Claimed { job, fence, body, slot } = claimed;
+        let lease = Lease::new(LeaseId { job: job.id, fence }, slot);
         let body = match body {
             ClaimedBody::Inline(bytes) => Ok(InputBody::Inline(bytes.into())),
             ClaimedBody::InFile => self.input_file(job.id),
@@ -281,11 +283,19 @@ impl Queue for LocalQueue {
                 return Ok(None);
             }
             self.refill_if_wanted()?;
-            let (now, keep) = (Timestamp::now(), self.limits.keep);
-            match self.change(Survives::Kill, move |tx| jobs::claim(tx, now, keep)) {
-                Ok(Some(claimed)) => return Ok(Some(self.hand_out(claimed))),
+            let (leases, now) = (Arc::clone(&self.leases), Timestamp::now());
+            let Limits { max_attempts, keep, .. } = self.limits;
+            let bounds = claim::Bounds { max_attempts, keep };
+            match self.change(Survives::Kill, move |tx| claim::claim(tx, &leases, bounds, now)) {
+                Ok(Claiming::Taken(claimed)) => return Ok(Some(self.hand_out(*claimed))),
                 // The job that was announced is canceled by now.
-                Ok(None) => {}
+                Ok(Claiming::NoneReady) => {}
+                Ok(Claiming::HeldBack(held_back)) => {
+                    self.ready.lost_one();
+                    if !self.leases.wait(held_back) {
+                        return Ok(None);
+                    }
+                }
                 Err(error) => {
                     self.ready.lost_one();
                     return Err(error.into());
@@ -401,6 +411,7 @@ impl Queue for LocalQueue {
 
     fn close(&self) {
         self.open.lock().expect("invariant: no panic under this lock").take();
+        self.leases.close();
     }
 
     fn wait_closed(&self, time: Duration) -> bool {

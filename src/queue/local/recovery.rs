@@ -1,4 +1,8 @@
 //! The first thing a store does when it is opened: take back what the last process left.
+//!
+//! A job that still runs in the store was running when the process died, and may be the cause. It
+//! becomes a suspect, and is given up only when the process died during its last attempt, which ran
+//! alone. A job that died beside others always has an attempt left.
 
 use std::collections::HashSet;
 
@@ -22,8 +26,12 @@ pub(super) fn recover(
     let transaction = conn.transaction()?;
     let queued = count(&transaction, "SELECT count(*) FROM jobs WHERE state = 'queued'")?;
     let given_up = give_up_worn_out(&transaction, limits, now)?;
-    let interrupted = transaction
-        .execute("UPDATE jobs SET state = 'queued', ready_at = NULL WHERE state = 'running'", [])?;
+    let interrupted = transaction.execute(
+        "UPDATE jobs SET state = ?1, ready_at = NULL, crashes = min(crashes, 4294967294) + 1,
+             attempt = min(attempt, ?2)
+         WHERE state = 'running'",
+        params![State::Queued.as_str(), limits.max_attempts.saturating_sub(1)],
+    )?;
     let deliveries =
         count(&transaction, "SELECT count(*) FROM deliveries WHERE state = 'pending'")?;
     transaction.commit()?;
@@ -35,12 +43,12 @@ pub(super) fn recover(
     Ok((Recovered { queued, interrupted, given_up, deliveries }, counts))
 }
 
-/// Fails the running jobs whose every attempt ended with the process: one of them may be what ends it.
+/// Fails the jobs that were alone in the process when it died, in their last attempt.
 fn give_up_worn_out(conn: &Connection, limits: &Limits, now: Timestamp) -> rusqlite::Result<usize> {
     let worn_out: Vec<(JobId, Ended)> = conn
         .prepare(
             "SELECT id, seq, input_in_file, callback_url FROM jobs
-             WHERE state = 'running' AND attempt >= ?1",
+             WHERE state = 'running' AND alone AND attempt >= ?1",
         )?
         .query_map([limits.max_attempts], |row| {
             let ended = Ended { seq: row.get(1)?, in_file: row.get(2)?, callback: row.get(3)? };
@@ -76,7 +84,7 @@ fn give_up(
             failed.as_str(),
             now,
             now.after(limits.keep),
-            format!("the server ended during each of {} attempts", limits.max_attempts),
+            "the server died during this job's attempts, at last while no other job was running",
             ended.seq,
         ])?;
     jobs::settle(tx, id, ended, now)

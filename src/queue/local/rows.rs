@@ -44,7 +44,7 @@ macro_rules! select_job {
 pub(super) use {job_columns, select_job};
 
 /// How many columns [`job_columns`] has.
-const JOB_COLUMNS: usize = 18;
+pub(super) const JOB_COLUMNS: usize = 18;
 
 /// A job from the columns of [`select_job`].
 pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {

@@ -132,8 +132,8 @@ fn a_damaged_delivery_kept_all_others_from_being_made() {
 fn a_damaged_row_kept_the_store_from_opening() {
     for sql in [
         "UPDATE jobs SET id = 'none', input_in_file = 1 WHERE seq = $job",
-        "UPDATE jobs SET id = 'none', state = 'running', attempt = 9 WHERE seq = $job",
-        "UPDATE jobs SET state = 'running', attempt = 9, callback_url = CAST(x'ff' AS TEXT) \
+        "UPDATE jobs SET id = 'none', state = 'running', alone = 1, attempt = 9 WHERE seq = $job",
+        "UPDATE jobs SET state = 'running', alone = 1, attempt = 9, callback_url = CAST(x'ff' AS TEXT) \
          WHERE seq = $job",
     ] {
         let (folder, queue) = queue();
@@ -149,7 +149,11 @@ fn a_damaged_row_kept_the_store_from_opening() {
 fn a_job_that_was_delivered_and_runs_again_kept_the_store_from_opening() {
     let (folder, queue) = queue();
     let id = add_done(&queue, "http://a/");
-    tamper(&queue, "UPDATE jobs SET state = 'running', attempt = 9 WHERE seq = $job", id);
+    tamper(
+        &queue,
+        "UPDATE jobs SET state = 'running', alone = 1, attempt = 9 WHERE seq = $job",
+        id,
+    );
     drop(queue);
     let queue = open_here(folder.path());
     assert_eq!(queue.get(id).unwrap().unwrap().state, State::Failed);

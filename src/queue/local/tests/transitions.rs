@@ -1,6 +1,8 @@
 //! Any sequence of transitions, with restarts in between, against a model that asks
 //! [`State::after`] and nothing else.
 
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -31,7 +33,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (end, any::<Index>()).prop_map(|(end, lease)| Step::End(end, lease)),
         2 => any::<Index>().prop_map(Step::Cancel),
         1 => Just(Step::Sweep),
-        1 => Just(Step::Restart),
+        2 => Just(Step::Restart),
     ];
     proptest::collection::vec(step, 1..60)
 }
@@ -43,8 +45,16 @@ struct ModelJob {
     state: Option<State>,
     attempt: u32,
     fence: u64,
+    /// Whether the process died during one of its attempts.
+    suspect: bool,
     /// Whether it waits for the time of its next attempt.
     waits: bool,
+}
+
+impl ModelJob {
+    fn wants_to_be_alone(&self) -> bool {
+        self.suspect && self.attempt + 1 >= LIMITS.max_attempts
+    }
 }
 
 #[derive(Default)]
@@ -53,8 +63,8 @@ struct Model {
     jobs: Vec<ModelJob>,
     /// Every lease that was given: whose, and its fence.
     leases: Vec<(usize, u64)>,
-    /// The leases themselves, of which copies are used: a dropped one would be taken back.
-    held: Vec<Lease>,
+    /// Those that were not used yet.
+    held: HashMap<LeaseId, Lease>,
 }
 
 impl Model {
@@ -82,13 +92,20 @@ impl Model {
         let id = request.id;
         assert!(matches!(queue.submit(request), Ok(Submitted::New(_))));
         let state = Some(State::Queued);
-        self.jobs.push(ModelJob { id, state, attempt: 0, fence: 0, waits: false });
+        self.jobs.push(ModelJob { id, state, attempt: 0, fence: 0, suspect: false, waits: false });
     }
 
     fn claim(&mut self, queue: &LocalQueue) {
         let is_ready = |job: &ModelJob| job.state == Some(State::Queued) && !job.waits;
         let Some(oldest) = self.jobs.iter().position(is_ready) else { return };
+        let alone = self.jobs[oldest].wants_to_be_alone();
+        if self.held.values().any(|lease| alone || lease.company() == Company::Alone) {
+            // A worker would wait for those that run.
+            return;
+        }
         let claim = queue.claim().unwrap().unwrap();
+        let company = if alone { Company::Alone } else { Company::Others };
+        assert_eq!(claim.lease.company(), company);
         let job = &mut self.jobs[oldest];
         job.state = State::Queued.after(Transition::Claim);
         job.attempt += 1;
@@ -96,12 +113,13 @@ impl Model {
         assert!(claim.lease.id().fence > job.fence, "a fence must grow");
         job.fence = claim.lease.id().fence;
         self.leases.push((oldest, job.fence));
-        self.held.push(claim.lease);
+        self.held.insert(claim.lease.id(), claim.lease);
     }
 
     fn end(&mut self, transition: Transition, (job, fence): (usize, u64), queue: &LocalQueue) {
         let job = &mut self.jobs[job];
-        let lease = Lease::copy_of(LeaseId { job: job.id, fence });
+        let id = LeaseId { job: job.id, fence };
+        let lease = self.held.remove(&id).unwrap_or_else(|| Lease::copy_of(id));
         let recorded = match transition {
             Transition::Succeed => queue.finish(lease, succeeded("done")),
             Transition::Retry => queue.retry(lease, failure("busy"), in_secs(1000)),
@@ -134,14 +152,19 @@ impl Model {
         job.waits = false;
     }
 
-    /// The process ended: running jobs are queued again, or given up after their last attempt.
+    /// The process ended: running jobs are queued again, or given up after a last attempt alone.
     fn restart(&mut self) {
-        self.held.clear();
         for job in self.jobs.iter_mut().filter(|job| job.state == Some(State::Running)) {
-            let worn_out = job.attempt >= LIMITS.max_attempts;
-            let transition = if worn_out { Transition::Fail } else { Transition::Release };
+            let lease = self.held.get(&LeaseId { job: job.id, fence: job.fence });
+            let alone = lease.is_some_and(|lease| lease.company() == Company::Alone);
+            let transition = if alone { Transition::Fail } else { Transition::Release };
             job.state = State::Running.after(transition);
+            job.suspect = true;
+            if !alone {
+                job.attempt = job.attempt.min(LIMITS.max_attempts - 1);
+            }
         }
+        self.held.clear();
     }
 
     fn check(&self, queue: &LocalQueue) {
