@@ -13,20 +13,17 @@ const TABLES: &str = include_str!("schema.sql");
 /// Grows with every change of the tables. Kept as `PRAGMA user_version`.
 const VERSION: i64 = 1 + UPGRADES.len() as i64;
 /// What makes a store of each earlier version, 1 and so on, into one of the next.
-const UPGRADES: [&str; 4] = [
+const UPGRADES: [&str; 5] = [
     "ALTER TABLE jobs ADD COLUMN sender TEXT NOT NULL DEFAULT '';
      CREATE INDEX jobs_by_sender ON jobs (sender) WHERE state = 'queued';",
     "CREATE INDEX deliveries_by_time ON deliveries (due_at) WHERE state = 'pending';",
     "ALTER TABLE jobs ADD COLUMN warnings TEXT;",
-<<<<<<< HEAD
     "ALTER TABLE jobs ADD COLUMN held INTEGER NOT NULL DEFAULT 0;
      UPDATE jobs SET held = 1 WHERE seq IN (SELECT job FROM deliveries WHERE state = 'pending');
      DROP INDEX jobs_expiring;
      CREATE INDEX jobs_expiring ON jobs (held, expires_at) WHERE expires_at IS NOT NULL;",
-=======
     "ALTER TABLE jobs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE jobs ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;",
->>>>>>> 75ea49e (queue: let the last attempt after a crash run alone)
 ];
 /// Marks the file as ringback's: "RING". Kept as `PRAGMA application_id`.
 const APPLICATION: i64 = 0x5249_4e47;

@@ -26,14 +26,10 @@ CREATE TABLE jobs (
     callback_url    TEXT,
     fingerprint     BLOB    NOT NULL,             -- SHA-256 over task, parameters, input and callback
     sender          TEXT    NOT NULL DEFAULT '',  -- whose share of the queue it takes: client, or else an address
-<<<<<<< HEAD
-    warnings        TEXT,                         -- of its output, JSON: [{"code", "message", "at_s"}, ...]; NULL: none
-    held            INTEGER NOT NULL DEFAULT 0    -- 1: finished, and kept beyond expires_at while its delivery is pending
-=======
     crashes         INTEGER NOT NULL DEFAULT 0,   -- times the process died during one of its attempts
     alone           INTEGER NOT NULL DEFAULT 0,   -- 1: no other attempt runs beside its running one
-    warnings        TEXT                          -- of its output, JSON: [{"code", "message", "at_s"}, ...]; NULL: none
->>>>>>> 75ea49e (queue: let the last attempt after a crash run alone)
+    warnings        TEXT,                         -- of its output, JSON: [{"code", "message", "at_s"}, ...]; NULL: none
+    held            INTEGER NOT NULL DEFAULT 0    -- 1: finished, and kept beyond expires_at while its delivery is pending
 ) STRICT;
 
 -- Claiming takes the first of these; positions are counted in it. The planner would rather sort what

@@ -79,12 +79,9 @@ fn a_store_of_the_first_version_is_brought_up_to_date() {
     let store = rusqlite::Connection::open(folder.path().join("ringback.db")).unwrap();
     let first = "DROP INDEX deliveries_by_time; DROP INDEX jobs_by_sender; ALTER TABLE jobs DROP COLUMN sender;
                  ALTER TABLE jobs DROP COLUMN warnings;
-<<<<<<< HEAD
                  DROP INDEX jobs_expiring; ALTER TABLE jobs DROP COLUMN held;
                  CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE expires_at IS NOT NULL;
-=======
                  ALTER TABLE jobs DROP COLUMN crashes; ALTER TABLE jobs DROP COLUMN alone;
->>>>>>> 75ea49e (queue: let the last attempt after a crash run alone)
                  PRAGMA user_version = 1";
     store.execute_batch(first).unwrap();
     drop(store);
