@@ -2,6 +2,7 @@
 //! channel of 16 kHz samples. The samples are handed out in blocks, so that hours of audio cost no
 //! more memory than a second. Only the bytes decide what a file is: names and content types lie.
 
+mod container;
 mod decode;
 mod format;
 mod fragments;
@@ -26,8 +27,8 @@ pub const SAMPLE_RATE: u32 = 16_000;
 pub const DEFAULT_LIMIT: Duration = Duration::from_secs(4 * 3600);
 
 /// What can be decoded, for people.
-pub const FORMATS: &str = "wav, aiff, mp3, flac, ogg and webm (vorbis or opus), mp4 and m4a \
-                           (aac or alac), mkv, aac";
+pub const FORMATS: &str = "wav, aiff, au, mp3, flac, ogg and webm (vorbis or opus), mp4 and m4a \
+                           (aac or alac), mkv, aac, mpeg transport streams";
 
 /// How long a number of 16 kHz samples plays.
 pub fn playing_time(samples: u64) -> Duration {

@@ -114,6 +114,18 @@ pub(super) struct View {
     position: u64,
 }
 
+impl View {
+    /// A view of a part of this one, which begins at the part's start.
+    pub(super) fn part(&self, range: Range<u64>) -> View {
+        let end = self.start.saturating_add(range.end).min(self.end);
+        self.source.view(self.start.saturating_add(range.start).min(end)..end)
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.end - self.start
+    }
+}
+
 impl Read for View {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);

@@ -18,7 +18,7 @@ pub(crate) fn open(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Re
     Reader::open(Cursor::new(bytes), DEFAULT_LIMIT)
 }
 
-fn samples(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Vec<f32>, Error> {
+pub(crate) fn samples(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Vec<f32>, Error> {
     open(bytes)?.read_to_end()
 }
 

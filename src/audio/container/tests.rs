@@ -1,0 +1,360 @@
+//! Headers that lie, transport streams, and files that are something else.
+
+use super::super::tests::{open, samples, wav};
+use super::super::{Error, SAMPLE_RATE};
+
+const MP3: &[u8] = include_bytes!("../../../tests/audio/austen-2.mp3");
+
+/// One second in steps that a 16-bit sample holds.
+fn ramp() -> Vec<f32> {
+    (0..SAMPLE_RATE).map(|n| (n as f32 / 32_768.0) - 0.25).collect()
+}
+
+fn whole(samples: &[f32]) -> Vec<i16> {
+    samples.iter().map(|sample| (sample * 32_768.0) as i16).collect()
+}
+
+fn chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    let mut chunk = name.to_vec();
+    chunk.extend((body.len() as u32).to_le_bytes());
+    chunk.extend(body);
+    chunk
+}
+
+/// The body of a `fmt ` chunk.
+fn format(tag: u16, channels: u16, rate: u32, block: u16, bits: u16) -> Vec<u8> {
+    let mut body = [tag.to_le_bytes(), channels.to_le_bytes()].concat();
+    body.extend(rate.to_le_bytes());
+    body.extend((rate * u32::from(block)).to_le_bytes());
+    body.extend([block.to_le_bytes(), bits.to_le_bytes()].concat());
+    body
+}
+
+fn pcm16() -> Vec<u8> {
+    whole(&ramp()).iter().flat_map(|sample| sample.to_le_bytes()).collect()
+}
+
+fn riff(chunks: &[Vec<u8>]) -> Vec<u8> {
+    [chunk(b"RIFF", b"WAVE"), chunks.concat()].concat()
+}
+
+fn with_sizes(riff: u32, data: u32) -> Vec<u8> {
+    let mut file = wav(SAMPLE_RATE, 1, &ramp());
+    file[4..8].copy_from_slice(&riff.to_le_bytes());
+    file[40..44].copy_from_slice(&data.to_le_bytes());
+    file
+}
+
+#[test]
+fn a_recorder_that_was_killed_left_sizes_that_are_wrong() {
+    let bytes = 44 + 64_000;
+    let whole = ramp();
+    for (riff, data) in [
+        (0, 0),
+        (bytes - 8, 0),
+        (36, 0),
+        (0, u32::MAX),
+        (u32::MAX, u32::MAX),
+        (bytes - 16, 64_000),
+        (bytes, bytes),
+        (bytes - 8, bytes - 8),
+        (0x7fff_ffff, 0x7fff_ffdb),
+        (bytes - 8, 1000),
+        (1036, 1000),
+        (1035, 999),
+        (bytes - 8, 1_000_000_000),
+        (1_000_000_000, 64_000),
+        (bytes - 8, 63_996),
+    ] {
+        let decoded = samples(with_sizes(riff, data)).unwrap();
+        // Less than a chunk's header behind the sound is taken for its padding.
+        let lost = if data == 63_996 { 1 } else { 0 };
+        assert_eq!(decoded, whole[..whole.len() - lost], "{riff} {data}");
+    }
+}
+
+#[test]
+fn a_wav_that_was_cut_gives_what_is_there() {
+    let file = with_sizes(64_036, 64_000);
+    assert_eq!(samples(file[..32_044].to_vec()).unwrap(), ramp()[..8000]);
+}
+
+#[test]
+fn chunks_around_the_sound_are_not_heard() {
+    let (fmt, data) = (chunk(b"fmt ", &format(1, 1, SAMPLE_RATE, 2, 16)), chunk(b"data", &pcm16()));
+    let list = chunk(b"LIST", b"INFOISFT\x0e\0\0\0Lavf58.76.100\0");
+    let junk = chunk(b"JUNK", &[0; 28]);
+    let (odd, even) = (chunk(b"bext", &[b' '; 603]), vec![0]);
+    for (case, file) in [
+        ("behind", riff(&[fmt.clone(), data.clone(), list.clone()])),
+        (
+            "before",
+            riff(&[junk.clone(), odd.clone(), even, fmt.clone(), list.clone(), data.clone()]),
+        ),
+        ("no padding", riff(&[odd, fmt.clone(), data.clone(), list.clone()])),
+        ("the sound first", riff(&[data.clone(), list.clone(), fmt.clone()])),
+        ("the list too long", riff(&[fmt.clone(), data.clone(), list[..20].to_vec()])),
+        (
+            "a tag of MP3",
+            riff(&[fmt.clone(), data.clone(), [b"TAG".as_slice(), &[0; 125]].concat()]),
+        ),
+    ] {
+        assert_eq!(samples(file).unwrap(), ramp(), "{case}");
+    }
+    // An honest size of 0, and nothing but chunks behind it.
+    let empty = riff(&[fmt, chunk(b"data", &[]), list]);
+    assert_eq!(samples(empty).unwrap_err().code(), "empty");
+}
+
+#[test]
+fn a_chunk_before_the_sound_with_a_wrong_size_is_stepped_over() {
+    let mut list = chunk(b"LIST", b"INFO");
+    list[4..8].copy_from_slice(&0x1000_0000_u32.to_le_bytes());
+    let fmt = chunk(b"fmt ", &format(1, 1, SAMPLE_RATE, 2, 16));
+    assert_eq!(samples(riff(&[fmt, list, chunk(b"data", &pcm16())])).unwrap(), ramp());
+}
+
+#[test]
+fn the_sample_width_is_what_two_of_three_fields_say() {
+    let wide: Vec<u8> =
+        whole(&ramp()).iter().flat_map(|s| (i32::from(*s) << 16).to_le_bytes()).collect();
+    let mut extensible = format(0xfffe, 1, SAMPLE_RATE, 4, 32);
+    extensible.extend(b"\x16\0\x18\0\x04\0\0\0\x01\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71");
+    let mut lying = format(1, 1, SAMPLE_RATE, 2, 16);
+    lying[12..14].copy_from_slice(&1_u16.to_le_bytes());
+    for (case, format, data) in [
+        ("24 bits in 32", extensible, wide.clone()),
+        ("24 bits in blocks of 4 bytes", format(1, 1, SAMPLE_RATE, 4, 24), wide),
+        ("a block of 1 byte", lying, pcm16()),
+        ("no bits", format(1, 1, SAMPLE_RATE, 2, 0), pcm16()),
+    ] {
+        let file = riff(&[chunk(b"fmt ", &format), chunk(b"data", &data)]);
+        assert_eq!(samples(file).unwrap(), ramp(), "{case}");
+    }
+}
+
+#[test]
+fn mp3_in_wav_is_decoded() {
+    let file = riff(&[chunk(b"fmt ", &format(0x55, 1, 44_100, 1, 0)), chunk(b"data", MP3)]);
+    assert_eq!(samples(file).unwrap(), samples(MP3).unwrap());
+}
+
+#[test]
+fn wav_for_large_files_is_decoded() {
+    let data = pcm16();
+    let fmt = chunk(b"fmt ", &format(1, 1, SAMPLE_RATE, 2, 16));
+    let list = chunk(b"LIST", b"INFO");
+    for (name, size) in [(b"RF64", data.len() as u64), (b"BW64", data.len() as u64), (b"RF64", 0)] {
+        let mut sizes = 0_u64.to_le_bytes().to_vec();
+        sizes.extend([size, 16_000].map(u64::to_le_bytes).concat());
+        sizes.extend([0; 4]);
+        let mut sound = chunk(b"data", &data);
+        sound[4..8].fill(0xff);
+        let mut file = riff(&[chunk(b"ds64", &sizes), fmt.clone(), sound]);
+        if size > 0 {
+            file.extend(&list);
+        }
+        file[..8].copy_from_slice(&[name.as_slice(), &[0xff; 4]].concat());
+        assert_eq!(samples(file).unwrap(), ramp(), "{size}");
+    }
+}
+
+#[test]
+fn sonys_w64_is_decoded() {
+    const GUID: &[u8] = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a";
+    let data = pcm16();
+    for size in [data.len() as u64 + 24, 24, 0, u64::MAX] {
+        let mut file = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00".to_vec();
+        file.extend(0_u64.to_le_bytes());
+        file.extend([b"wave", GUID, b"fmt ", GUID].concat());
+        file.extend((24_u64 + 16).to_le_bytes());
+        file.extend(format(1, 1, SAMPLE_RATE, 2, 16));
+        file.extend([b"data", GUID].concat());
+        file.extend(size.to_le_bytes());
+        file.extend(&data);
+        assert_eq!(samples(file).unwrap(), ramp(), "{size}");
+    }
+}
+
+/// An AIFF-C with a sound of 16 kHz, and no size or count that is right.
+fn aiff(codec: &[u8; 4], bits: u16, data: &[u8]) -> Vec<u8> {
+    let mut file =
+        b"FORM\0\0\0\0AIFCFVER\0\0\0\x04\xa2\x80\x51\x40COMM\0\0\0\x18\0\x01\0\0\0\0".to_vec();
+    file.extend(bits.to_be_bytes());
+    file.extend(b"\x40\x0c\xfa\0\0\0\0\0\0\0");
+    file.extend([codec.as_slice(), b"\0\0", b"SSND\0\0\0\0\0\0\0\0\0\0\0\0", data].concat());
+    file
+}
+
+#[test]
+fn an_aiff_whose_sizes_were_never_written_is_decoded() {
+    let big = |sample: &i16| sample.to_be_bytes();
+    let numbers = whole(&ramp());
+    let float: Vec<u8> = ramp().iter().flat_map(|sample| sample.to_be_bytes()).collect();
+    for (codec, bits, data) in [
+        (b"NONE", 16, numbers.iter().flat_map(big).collect()),
+        (b"sowt", 16, pcm16()),
+        (b"fl32", 32, float),
+    ] {
+        assert_eq!(samples(aiff(codec, bits, &data)).unwrap(), ramp());
+    }
+    let error = samples(aiff(b"QDM2", 16, &[0; 100])).unwrap_err();
+    assert!(error.to_string().contains("QDM2"), "{error}");
+}
+
+#[test]
+fn au_is_decoded_with_or_without_its_size() {
+    let data: Vec<u8> = whole(&ramp()).iter().flat_map(|sample| sample.to_be_bytes()).collect();
+    for size in [0, u32::MAX, 100, 32_000, 32_028] {
+        let mut file = b".snd\0\0\0\x1c".to_vec();
+        file.extend([size, 3, SAMPLE_RATE, 1, 0].map(u32::to_be_bytes).concat());
+        file.extend(&data);
+        assert_eq!(samples(file).unwrap(), ramp(), "{size}");
+    }
+}
+
+#[test]
+fn a_codec_in_wav_that_is_not_taken_is_named() {
+    for (tag, name) in
+        [(0x31, "GSM"), (0x45, "G.726"), (0x161, "Windows Media Audio"), (0x9999, "0x9999")]
+    {
+        let file =
+            riff(&[chunk(b"fmt ", &format(tag, 1, 8000, 65, 0)), chunk(b"data", &[1; 6500])]);
+        let error = samples(file).unwrap_err();
+        assert_eq!(error.code(), "undecodable");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+/// Packets of a transport stream with one program: the tables, then the sound.
+fn transport(stream_type: u8, sound: &[u8]) -> Vec<Vec<u8>> {
+    let section = |pid: u16, section: &[u8]| {
+        let mut packet = vec![0x47, 0x40 | (pid >> 8) as u8, pid as u8, 0x10, 0];
+        packet.extend(section);
+        packet.resize(188, 0xff);
+        packet
+    };
+    let mut packets = vec![
+        section(0, b"\0\xb0\x0d\0\x01\xc1\0\0\0\x01\xf0\0\0\0\0\0"),
+        section(
+            0x1000,
+            &[
+                b"\x02\xb0\x12\0\x01\xc1\0\0\xe1\x00\xf0\0".as_slice(),
+                &[stream_type],
+                b"\xe1\x01\xf0\0\0\0\0\0",
+            ]
+            .concat(),
+        ),
+    ];
+    for pes in sound.chunks(1500) {
+        let pes = [b"\0\0\x01\xc0\0\0\x80\x80\x05\x21\0\x01\0\x01", pes].concat();
+        for (n, part) in pes.chunks(184).enumerate() {
+            let mut packet = vec![0x47, if n == 0 { 0x41 } else { 0x01 }, 0x01, 0x10];
+            let stuffing = 184 - part.len();
+            if stuffing > 0 {
+                packet[3] = 0x30;
+                packet.push(stuffing as u8 - 1);
+                packet.extend([0_u8; 1].iter().chain(&[0xff; 183]).take(stuffing - 1));
+            }
+            packet.extend(part);
+            packets.push(packet);
+        }
+    }
+    packets
+}
+
+/// Bits that a decoder makes of a whole stream do not depend on the container around its frames.
+#[test]
+fn a_transport_stream_was_taken_for_mp3_and_was_empty() {
+    let packets = transport(3, MP3);
+    let mp3 = samples(MP3).unwrap();
+    for (case, file) in [
+        ("plain", packets.concat()),
+        (
+            "with timestamps",
+            packets.iter().flat_map(|p| [&[0; 4], p.as_slice()].concat()).collect(),
+        ),
+        ("with checks", packets.iter().flat_map(|p| [p.as_slice(), &[0; 16]].concat()).collect()),
+        (
+            "behind garbage",
+            [&[0x47, 1, 2, 3, 0xff, 0xfb, 0x90], &packets[0][100..], &packets.concat()].concat(),
+        ),
+        ("without its tables", packets[2..].concat()),
+        (
+            "with a cut packet",
+            [&packets[..2].concat(), &packets[0][..77], &packets[1..].concat()].concat(),
+        ),
+    ] {
+        let decoded = samples(file).unwrap();
+        // A header of LAME tells how much silence the encoder added; a stream knows nothing of it.
+        let longer = decoded.len() as i64 - mp3.len() as i64;
+        assert!((0..4000).contains(&longer), "{case}: {longer} samples longer");
+    }
+}
+
+#[test]
+fn a_transport_stream_with_a_codec_that_is_not_taken_is_named() {
+    for (stream_type, name) in [(0x81, "AC-3"), (0x11, "LATM"), (0x82, "DTS")] {
+        let file = transport(stream_type, &[0; 5000]).concat();
+        let error = samples(file).unwrap_err();
+        assert_eq!(error.code(), "undecodable");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    let video = transport(0x1b, &[0; 5000]).concat();
+    assert!(matches!(samples(video).unwrap_err(), Error::NoAudio));
+}
+
+#[test]
+fn files_that_are_something_else_are_told_so() {
+    // Frames of MP3 further in make none of them a recording.
+    let hidden = MP3[..MP3.len() / 2].to_vec();
+    for (magic, name) in [
+        (b"\0\0\x01\xba\x44\0\x04".as_slice(), "MPEG program stream"),
+        (b"RIFF\0\0\x10\0AVI LIST", "AVI"),
+        (b"FLV\x01\x05\0\0\0\x09", "FLV"),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", "Windows Media"),
+        (b"  \n<!DOCTYPE HTML><p>404", "web page"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF\0", "JPEG"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"PK\x03\x04\x14\0\0\0", "zip"),
+        (b"#!AMR\n\x3c", "AMR"),
+        (b"wvpk\0\0\0\0", "WavPack"),
+        (b"MPCKSH", "Musepack"),
+        (b"\x0b\x77\x12\x34", "AC-3"),
+        (b"\x7f\xfe\x80\x01", "DTS"),
+        (b"OggS\0\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x50Speex   1.2", "Speex"),
+    ] {
+        let error = samples([magic, &[7; 40], &hidden].concat()).unwrap_err();
+        assert_eq!(error.code(), "undecodable", "{name}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+#[test]
+fn a_sync_word_alone_makes_no_recording() {
+    let mut text = "Sound is a wave, and so on and so forth. ".repeat(500).into_bytes();
+    text[3000..3004].copy_from_slice(b"\xff\xfb\x90\x64");
+    text[9000..9007].copy_from_slice(b"\xff\xf1\x50\x80\x10\x1f\xfc");
+    let frame = [b"\xff\xfb\x90\x64".as_slice(), &[0; 413]].concat();
+    let one_frame_in_zeros = [vec![0; 5000], frame, vec![0; 5000]].concat();
+    for bytes in [text, one_frame_in_zeros, vec![0xff; 100_000], vec![0x47; 100_000]] {
+        assert_eq!(samples(bytes).unwrap_err().code(), "undecodable");
+    }
+}
+
+#[test]
+fn mp3_is_found_behind_tags_and_what_a_recorder_cut() {
+    let whole = samples(MP3).unwrap().len();
+    let tag = [b"ID3\x04\0\0\0\0\x07\x68".as_slice(), &[0xff; 1000]].concat();
+    let wrong = [b"ID3\x04\0\0\x7f\x7f\x7f\x7f".as_slice(), &[0; 1000]].concat();
+    for (case, before) in
+        [("two tags", tag.repeat(2)), ("zeros", vec![0; 4096]), ("a tag too long", wrong)]
+    {
+        let decoded = samples([&before, MP3].concat()).unwrap().len();
+        assert_eq!(decoded, whole, "{case}");
+    }
+    // The rest of a frame whose start is missing.
+    let cut = samples(MP3[1000..].to_vec()).unwrap().len();
+    assert!(cut > whole * 9 / 10, "{cut} of {whole}");
+    assert!(open(MP3).is_ok());
+}
