@@ -91,6 +91,8 @@ pub(crate) struct Config {
     pub(crate) max_queued: usize,
     /// Longest request body, in bytes.
     pub(crate) max_body: u64,
+    /// Bytes of the disk that new inputs leave free; `None` to go by its size.
+    pub(crate) min_free: Option<u64>,
     /// How long a finished job is kept.
     pub(crate) keep: Duration,
     /// How long an attempt may take.
@@ -131,6 +133,7 @@ impl Default for Config {
             threads: 0,
             max_queued: 1000,
             max_body: 512 * 1024 * 1024,
+            min_free: None,
             keep: Duration::from_secs(24 * 3600),
             attempt_timeout: Duration::from_secs(3600),
             max_attempts: 3,

@@ -11,6 +11,7 @@ mod board;
 pub mod client;
 mod config;
 mod crew;
+mod disk;
 mod error;
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -109,6 +109,13 @@ impl Builder {
         self
     }
 
+    /// Bytes of the disk that new inputs must leave free; while there are fewer, they get 503. Default: a
+    /// twentieth of the disk, at most 256 MiB.
+    pub fn min_free(mut self, bytes: u64) -> Builder {
+        self.config.min_free = Some(bytes);
+        self
+    }
+
     /// How long a finished job is kept. Default: 24 hours.
     pub fn keep(mut self, time: Duration) -> Builder {
         self.config.keep = time;
@@ -224,7 +231,7 @@ impl Builder {
         if !addr.ip().is_loopback() && config.api_keys.is_empty() && !config.insecure {
             return Err(Error::Unprotected { addr });
         }
-        let spool = Spool::open(&config.data.join("spool"))
+        let spool = Spool::open_with(&config.data.join("spool"), &config.data, config.min_free)
             .map_err(|source| Error::Data { folder: config.data.clone(), source })?;
         let spool = Arc::new(spool);
         let limits = Limits {

@@ -2,7 +2,6 @@
 //! job's id under `inputs/`, and is deleted when its job no longer needs it. What a crash leaves behind
 //! is found and deleted at the next start.
 
-use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,12 +11,16 @@ use ring::digest;
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
+use crate::disk::{NoRoom, Promise, Room};
 use crate::job::{JobId, Sha256};
 use crate::repeated::Repeated;
 use crate::task::{OutputFile, Scratch};
 
+mod strays;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use strays::Stray;
 
 /// Inputs up to this many bytes live in the job store and make no file. 64 KiB.
 pub(crate) const INLINE_MAX: usize = 64 * 1024;
@@ -36,12 +39,23 @@ pub(crate) struct Spool {
     outputs: PathBuf,
     /// Folders of running attempts.
     scratch: PathBuf,
+    /// Files that were found without a job.
+    aside: PathBuf,
+    /// What inputs may have of the disk.
+    room: Arc<Room>,
 }
 
 impl Spool {
-    /// Opens or makes the folders below `root`. Deletes nothing: another process may be using them,
-    /// which only the job store's lock can tell. [`Spool::tidy`] deletes.
+    /// As [`open_with`](Spool::open_with), with room for everything.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn open(root: &Path) -> io::Result<Spool> {
+        Spool::open_with(root, root, Some(0))
+    }
+
+    /// Opens or makes the folders below `root`, beside a job store in `store`. Inputs must leave `min_free`
+    /// bytes of the disk, or what goes by its size. Deletes nothing: another process may be using the
+    /// folders, which only the job store's lock can tell.
+    pub(crate) fn open_with(root: &Path, store: &Path, min_free: Option<u64>) -> io::Result<Spool> {
         let folder = |name: &str| {
             let path = root.join(name);
             private_folder(&path).map(|()| path)
@@ -51,36 +65,35 @@ impl Spool {
             inputs: folder("inputs")?,
             outputs: folder("outputs")?,
             scratch: folder("scratch")?,
+            aside: root.join("aside"),
+            // Only now is there a folder to ask about.
+            room: Arc::new(Room::of(root, store, min_free)),
         };
         // The new folders' own names must survive a power cut as well.
         sync_folder(root)?;
         Ok(spool)
     }
 
-    /// Deletes what an earlier process left: everything it had not finished taking in or working on,
-    /// and files that no job refers to. For the one process that holds the job store's lock, before
-    /// it takes anything in.
-    pub(crate) fn tidy(
-        &self,
-        inputs: &HashSet<JobId>,
-        outputs: &HashSet<String>,
-    ) -> io::Result<usize> {
-        let is_input = |name: &str| name.parse().is_ok_and(|id| inputs.contains(&id));
-        Ok(clear(&self.incoming, |_| false)?
-            + clear(&self.scratch, |_| false)?
-            + clear(&self.inputs, is_input)?
-            + clear(&self.outputs, |name| outputs.contains(name))?)
+    /// The folder that holds all others.
+    pub(crate) fn root(&self) -> &Path {
+        self.aside.parent().expect("invariant: it is in the folder")
     }
 
-    /// Begins to take in an input.
-    pub(crate) fn receive(self: &Arc<Self>) -> Receiving {
-        Receiving {
+    /// What inputs may have of the disk.
+    pub(crate) fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
+    /// Begins to take in an input of this length, where it is known.
+    pub(crate) fn receive(self: &Arc<Self>, length: Option<u64>) -> Result<Receiving, NoRoom> {
+        Ok(Receiving {
+            promise: self.room.promise(length)?,
             spool: Arc::clone(self),
             buffer: Vec::new(),
             file: None,
             digest: digest::Context::new(&digest::SHA256),
             bytes: 0,
-        }
+        })
     }
 
     /// A scratch folder for one attempt.
@@ -177,6 +190,7 @@ pub(crate) struct Receiving {
     file: Option<NamedTempFile>,
     digest: digest::Context,
     bytes: u64,
+    promise: Promise,
 }
 
 impl Receiving {
@@ -203,11 +217,12 @@ impl Receiving {
             .as_ref()
             .try_into()
             .expect("invariant: a SHA-256 digest has 32 bytes");
-        Ok(Received { bytes: self.bytes, sha256: Sha256(sha256), body })
+        Ok(Received { bytes: self.bytes, sha256: Sha256(sha256), body, promise: self.promise })
     }
 
     /// Moves the buffer's content to the file.
     fn spill(&mut self) -> io::Result<()> {
+        self.promise.use_up(self.buffer.len() as u64)?;
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(NamedTempFile::new_in(&self.spool.incoming)?),
@@ -242,6 +257,8 @@ pub(crate) struct Received {
     pub(crate) bytes: u64,
     pub(crate) sha256: Sha256,
     pub(crate) body: NewInput,
+    /// To be kept until its job is stored.
+    pub(crate) promise: Promise,
 }
 
 /// The bytes of an input without a job. A file among them is deleted when this is dropped.
@@ -322,22 +339,4 @@ fn discard(path: &Path) {
                 .say(format_args!("a file in {} cannot be deleted: {error}", folder.display()));
         }
     }
-}
-
-/// Deletes everything in a folder but what `keep` wants, by name. Returns how much.
-fn clear(folder: &Path, keep: impl Fn(&str) -> bool) -> io::Result<usize> {
-    let mut deleted = 0;
-    for found in fs::read_dir(folder)? {
-        let found = found?;
-        if found.file_name().to_str().is_some_and(&keep) {
-            continue;
-        }
-        if found.file_type()?.is_dir() {
-            fs::remove_dir_all(found.path())?;
-        } else {
-            fs::remove_file(found.path())?;
-        }
-        deleted += 1;
-    }
-    Ok(deleted)
 }

@@ -50,6 +50,11 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "RINGBACK_MAX_BODY", default_value = "512MiB", value_name = "SIZE")]
     max_body: ByteSize,
 
+    /// Room that new inputs leave free on the disk; while there is less, they are refused with 503
+    /// [default: a twentieth of the disk, at most 256MiB].
+    #[arg(long, env = "RINGBACK_MIN_FREE", value_name = "SIZE")]
+    min_free: Option<ByteSize>,
+
     /// How long a finished job and its result are kept.
     #[arg(long, env = "RINGBACK_KEEP", default_value = "24h", value_name = "TIME",
           value_parser = duration)]
@@ -121,6 +126,9 @@ pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
         .keep(args.keep)
         .attempt_timeout(args.attempt_timeout)
         .drain(args.drain);
+    if let Some(room) = args.min_free {
+        builder = builder.min_free(room.0);
+    }
     if let Some(callbacks) = args.callbacks {
         builder = builder.callbacks(callbacks.into());
     }

@@ -113,6 +113,7 @@ impl Admission {
                 content_type: knock.field("Content-Type"),
                 content_encoding: knock.field("Content-Encoding"),
                 idempotency_key: knock.field("Idempotency-Key"),
+                length: knock.field("Content-Length").and_then(|length| length.parse().ok()),
             };
             submit::check_announced(&self.shared, &client, contract, query, &announced)?;
         }

@@ -2,6 +2,7 @@
 
 use super::problem::{Code, Problem};
 use super::reply::Reply;
+use crate::queue::Trouble;
 use crate::shared::{Phase, Shared};
 
 /// `GET /` as plain text: a word to whoever found the address.
@@ -30,14 +31,37 @@ pub(crate) fn live() -> Reply {
     Reply::json(200, &serde_json::json!({ "status": "live" }))
 }
 
-/// `GET /readyz`: whether jobs sent now are worked on now.
+/// `GET /readyz`: whether jobs sent now are taken, and worked on now.
 pub(crate) fn ready(shared: &Shared) -> Result<Reply, Problem> {
     match shared.phase() {
-        Phase::Ready => Ok(Reply::json(200, &serde_json::json!({ "status": "ready" }))),
+        Phase::Ready => {
+            check_disk(shared)?;
+            Ok(Reply::json(200, &serde_json::json!({ "status": "ready" })))
+        }
         Phase::Starting => {
             let detail = "The server is starting; it takes jobs already.";
             Err(Problem::new(Code::Starting, detail).retry_after(1))
         }
         Phase::Draining => Err(Problem::new(Code::Draining, "The server is stopping.")),
     }
+}
+
+/// Whether a job would be stored, as far as the last changes and the disk tell.
+fn check_disk(shared: &Shared) -> Result<(), Problem> {
+    let trouble = shared.queue.trouble();
+    let trouble = trouble.or_else(|| shared.spool.room().is_short().then_some(Trouble::DiskFull));
+    let Some(trouble) = trouble else { return Ok(()) };
+    // The janitor tries until it is over, also where nobody sends anything meanwhile.
+    shared.bells.sweep_due();
+    Err(match trouble {
+        Trouble::DiskFull => {
+            let detail = "The disk is full, or has less room than is kept free (`--min-free`).";
+            Problem::new(Code::DiskFull, detail)
+        }
+        Trouble::Failing => {
+            let detail = "The job store could not be read or written; the server's log says why.";
+            Problem::new(Code::StoreFailed, detail)
+        }
+    }
+    .retry_after(10))
 }

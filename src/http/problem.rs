@@ -90,6 +90,8 @@ pub(crate) enum Code {
     Busy,
     /// There is no room on the disk.
     DiskFull,
+    /// The job store cannot be written.
+    StoreFailed,
     /// The server is not ready for work yet.
     Starting,
     /// The server is stopping.
@@ -128,7 +130,12 @@ impl Code {
             | Code::UnknownFormat => 422,
             Code::TooManyRequests | Code::ShareTaken => 429,
             Code::Internal => 500,
-            Code::QueueFull | Code::Busy | Code::DiskFull | Code::Starting | Code::Draining => 503,
+            Code::QueueFull
+            | Code::Busy
+            | Code::DiskFull
+            | Code::StoreFailed
+            | Code::Starting
+            | Code::Draining => 503,
         }
     }
 
@@ -171,6 +178,7 @@ impl Code {
             Code::QueueFull => "queue_full",
             Code::Busy => "busy",
             Code::DiskFull => "disk_full",
+            Code::StoreFailed => "store_failed",
             Code::Starting => "starting",
             Code::Draining => "draining",
         }
@@ -210,8 +218,15 @@ impl Problem {
     pub(crate) fn disk(error: &io::Error) -> Problem {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Problem::disk_full(),
-            _ => Problem::internal(error),
+            _ => Problem::store_failed(error),
         }
+    }
+
+    /// A change that could not be stored: logged here, and told without its reason.
+    pub(crate) fn store_failed(error: impl std::fmt::Display) -> Problem {
+        UNANSWERED.say(format_args!("a request could not be stored: {error}"));
+        let detail = "The server cannot store jobs now; its log says why. Try again later.";
+        Problem::new(Code::StoreFailed, detail).retry_after(10)
     }
 
     /// There is no room for another input.

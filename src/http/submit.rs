@@ -14,6 +14,7 @@ use super::routes::Answer;
 use super::upload::{self, Body, BodyKind, Framing, Upload};
 use super::waiting::{Resume, Wait};
 use super::wire::{IdJson, Snapshot};
+use crate::disk::NoRoom;
 use crate::job::{InputInfo, Job, JobId, Timestamp};
 use crate::pace::Pace;
 use crate::queue::{Submission, SubmitError, Submitted};
@@ -117,6 +118,8 @@ pub(crate) struct Announced<'a> {
     pub(crate) content_type: Option<&'a str>,
     pub(crate) content_encoding: Option<&'a str>,
     pub(crate) idempotency_key: Option<&'a str>,
+    /// Of the body, in bytes.
+    pub(crate) length: Option<u64>,
 }
 
 /// Looks at the head of a submission: what is wrong already, or has no room, need not be sent.
@@ -131,7 +134,10 @@ pub(crate) fn check_announced(
     // A request with a key may repeat one that was accepted, and then gets its reply though the
     // queue is full.
     match opening.idempotency_key {
-        None => check_room(shared, client),
+        None => {
+            shared.spool.room().check(announced.length).map_err(|NoRoom| no_room(shared))?;
+            check_room(shared, client)
+        }
         Some(_) => check_phase(shared),
     }
 }
@@ -197,6 +203,7 @@ fn take_in(
         content_type: header::find(request, "Content-Type"),
         content_encoding: header::find(request, "Content-Encoding"),
         idempotency_key: header::find(request, "Idempotency-Key"),
+        length: None,
     };
     let Opening { mut draft, kind, idempotency_key } =
         Opening::read(shared, contract, query, &announced)?;
@@ -225,6 +232,8 @@ fn take_in(
         idempotency_key,
         coalesce,
     });
+    // Stored or refused: from now on the disk itself tells what the input takes.
+    drop(received.promise);
     let submitted = submitted.map_err(|error| refusal(shared, error))?;
     if let Submitted::New(_) = submitted {
         shared.tally.count(Event::Accepted);
@@ -318,9 +327,18 @@ fn refusal(shared: &Shared, error: SubmitError) -> Problem {
             Code::IdempotencyKeyReused,
             "This `Idempotency-Key` came before with another request. Use a new key.",
         ),
-        SubmitError::DiskFull => Problem::disk_full(),
-        SubmitError::Store(error) => Problem::internal(error),
+        SubmitError::DiskFull => no_room(shared),
+        SubmitError::Store(error) => {
+            shared.bells.sweep_due();
+            Problem::store_failed(error)
+        }
     }
+}
+
+/// The janitor looks after a disk that is short, from now on until it no longer is.
+fn no_room(shared: &Shared) -> Problem {
+    shared.bells.sweep_due();
+    Problem::disk_full()
 }
 
 fn idempotency_key(value: &str) -> Result<String, Problem> {

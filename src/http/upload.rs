@@ -9,6 +9,7 @@ use super::file_name;
 use super::header::{self, Parameterized};
 use super::multipart::{Boundary, Multipart, MultipartError, PartHead};
 use super::problem::{Code, Problem, quoted};
+use crate::disk::NoRoom;
 use crate::shared::Shared;
 use crate::spool::{Received, Receiving};
 
@@ -169,7 +170,7 @@ pub(crate) fn receive_raw(
     mut body: Body<'_>,
     content_type: Option<String>,
 ) -> Result<Upload, Problem> {
-    let mut receiving = shared.spool.receive();
+    let mut receiving = receiving(shared, body.length())?;
     let piece = body.length().unwrap_or(PIECE).clamp(1, PIECE);
     let mut buffer = vec![0; piece as usize];
     loop {
@@ -193,7 +194,7 @@ pub(crate) fn receive_form(
 ) -> Result<Upload, Problem> {
     let length = body.length();
     let mut form = Multipart::new(&mut body, boundary, length);
-    match read_form(shared, &mut form, draft) {
+    match read_form(shared, &mut form, length, draft) {
         Ok(upload) => upload.ok_or_else(|| {
             Problem::new(Code::MissingFile, "Add the part `file` with the input and a filename.")
         }),
@@ -228,6 +229,7 @@ impl From<Problem> for FormError {
 fn read_form(
     shared: &Shared,
     form: &mut Multipart<impl Read>,
+    length: Option<u64>,
     draft: &mut Draft,
 ) -> Result<Option<Upload>, FormError> {
     let mut upload = None;
@@ -240,7 +242,7 @@ fn read_form(
                     return Err(unexpected_file("There are two parts `file`").into());
                 }
                 draft.check(shared, head.content_type.as_deref())?;
-                upload = Some(receive_file(shared, form, head)?);
+                upload = Some(receive_file(shared, form, length, head)?);
             }
             Some(_) | None if is_input => {
                 let detail = "The part `file` has no filename. Give it one: any will do.";
@@ -262,9 +264,10 @@ fn read_form(
 fn receive_file(
     shared: &Shared,
     form: &mut Multipart<impl Read>,
+    length: Option<u64>,
     head: PartHead,
 ) -> Result<Upload, FormError> {
-    let mut receiving = shared.spool.receive();
+    let mut receiving = receiving(shared, length)?;
     while let Some(piece) = form.next_piece()? {
         write(&mut receiving, piece)?;
     }
@@ -293,6 +296,10 @@ fn read_field(
         value.extend_from_slice(piece);
     }
     String::from_utf8(value).map_err(|_| bad("is not UTF-8"))
+}
+
+fn receiving(shared: &Shared, length: Option<u64>) -> Result<Receiving, Problem> {
+    shared.spool.receive(length).map_err(|NoRoom| Problem::disk_full())
 }
 
 fn write(receiving: &mut Receiving, bytes: &[u8]) -> Result<(), Problem> {

@@ -124,6 +124,10 @@ impl Queue for Faulty {
         self.queue.has_its_share(sender)
     }
 
+    fn trouble(&self) -> Option<Trouble> {
+        self.queue.trouble()
+    }
+
     fn depth(&self) -> Depth {
         self.queue.depth()
     }

@@ -77,6 +77,9 @@ pub(crate) trait Queue: Send + Sync {
     /// How full the queue is. Costs no I/O.
     fn depth(&self) -> Depth;
 
+    /// Why changes are not stored now, as far as the last ones tell. Costs no I/O.
+    fn trouble(&self) -> Option<Trouble>;
+
     /// Up to `limit` pending deliveries that are due at `now`, longest due first, without those that
     /// `skip` leaves out, and with at most [`PER_HOST`] to one host, so that many for one receiver
     /// hide none for another.
@@ -104,9 +107,9 @@ pub(crate) trait Queue: Send + Sync {
     /// Rings when a lease was dropped before its attempt had ended in the store: a sweep is due.
     fn lost_leases(&self) -> Receiver<()>;
 
-    /// Takes back the jobs whose leases were dropped, queues what waited for `now`, and deletes
-    /// finished jobs past their time; those with a pending delivery are kept for a week more. Says
-    /// when to come again.
+    /// Looks after the disk, takes back the jobs whose leases were dropped, queues what waited for
+    /// `now`, and deletes finished jobs past their time; those with a pending delivery are kept for a
+    /// week more. Says when to come again.
     fn sweep(&self, now: Timestamp) -> Result<Swept, QueueError>;
 
     /// Lets every waiting and later [`claim`](Queue::claim) return `None`. Everything else goes on.
@@ -248,6 +251,15 @@ pub(crate) struct Depth {
     pub(crate) running: usize,
     /// The most that may be queued.
     pub(crate) bound: usize,
+}
+
+/// Why the store does not take changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// There is no room.
+    DiskFull,
+    /// The disk or the store is broken, or may not be written.
+    Failing,
 }
 
 /// Deliveries that have not ended.

@@ -1,3 +1,6 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
 use super::*;
 
 fn spool() -> (tempfile::TempDir, Arc<Spool>) {
@@ -25,7 +28,7 @@ fn hex(text: &str) -> String {
 #[test]
 fn an_empty_input_has_the_digest_of_nothing() {
     let (_folder, spool) = spool();
-    let received = spool.receive().finish().unwrap();
+    let received = spool.receive(None).unwrap().finish().unwrap();
     assert_eq!(received.bytes, 0);
     assert_eq!(
         received.sha256.to_string(),
@@ -39,7 +42,7 @@ fn an_input_makes_a_file_from_the_first_byte_too_many() {
     let (_folder, spool) = spool();
     for (length, in_file) in [(INLINE_MAX, false), (INLINE_MAX + 1, true), (3 * INLINE_MAX, true)] {
         let text = "x".repeat(length);
-        let mut receiving = spool.receive();
+        let mut receiving = spool.receive(None).unwrap();
         for piece in text.as_bytes().chunks(1000) {
             receiving.write_all(piece).unwrap();
         }
@@ -63,7 +66,7 @@ fn an_input_makes_a_file_from_the_first_byte_too_many() {
 #[test]
 fn an_input_that_breaks_off_leaves_nothing() {
     let (_folder, spool) = spool();
-    let mut receiving = spool.receive();
+    let mut receiving = spool.receive(None).unwrap();
     receiving.write_all(&vec![7; 2 * INLINE_MAX + 1]).unwrap();
     assert_eq!(files(&spool).len(), 1);
     drop(receiving);
@@ -74,7 +77,7 @@ fn an_input_that_breaks_off_leaves_nothing() {
 fn a_placed_input_goes_unless_it_is_kept() {
     let (_folder, spool) = spool();
     let receive = || {
-        let mut receiving = spool.receive();
+        let mut receiving = spool.receive(None).unwrap();
         receiving.write_all(&vec![7; INLINE_MAX + 1]).unwrap();
         match receiving.finish().unwrap().body {
             NewInput::File(path) => path,
@@ -149,7 +152,14 @@ fn tidying_spares_what_jobs_refer_to() {
     fs::write(spool.incoming.join("half"), "half").unwrap();
     fs::create_dir(spool.scratch.join("attempt-1")).unwrap();
     fs::write(spool.scratch.join("attempt-1").join("input"), "left").unwrap();
-    let deleted = spool.tidy(&HashSet::from([kept]), &HashSet::from(["kept-output".into()]));
-    assert_eq!(deleted.unwrap(), 5);
+    assert_eq!(spool.clear_unfinished().unwrap(), 2);
+    let kept_output = HashSet::from(["kept-output".into()]);
+    let strays = spool.strays(&HashSet::from([kept]), &kept_output).unwrap();
+    let jobs: HashSet<_> = strays.iter().map(Stray::job).collect();
+    assert_eq!((strays.len(), jobs), (3, HashSet::from([None, Some(orphan)])));
+    strays.iter().for_each(|stray| spool.set_aside(stray).unwrap());
     assert_eq!(files(&spool), [kept.to_string(), "kept-output".into()]);
+    let aside = || fs::read_dir(spool.aside()).unwrap().count();
+    assert_eq!((spool.clear_aside(Duration::from_secs(60)).unwrap(), aside()), (0, 3));
+    assert_eq!((spool.clear_aside(Duration::ZERO).unwrap(), aside()), (3, 0));
 }

@@ -77,7 +77,7 @@ macro_rules! conformance_tests {
                 a_release_is_no_crash,
                 everything_finished_is_as_before,
                 more_than_may_be_queued_are_all_taken_back,
-                what_the_last_process_left_is_deleted;
+                what_the_last_process_left_is_cleared;
         }
     };
     ($open:path; $($part:ident: $($check:ident),+;)+) => {
@@ -135,7 +135,7 @@ impl Bed {
 
     /// A request whose input is a file.
     fn ask_large(&self, text: &str) -> Submission {
-        let mut receiving = self.spool().receive();
+        let mut receiving = self.spool().receive(None).unwrap();
         let filler = vec![b' '; crate::spool::INLINE_MAX];
         receiving.write_all(&filler).unwrap();
         receiving.write_all(text.as_bytes()).unwrap();

@@ -171,9 +171,10 @@ pub(in crate::queue) fn more_than_may_be_queued_are_all_taken_back(bed: &Bed) {
     queue.add(ask("more"));
 }
 
-pub(in crate::queue) fn what_the_last_process_left_is_deleted(bed: &Bed) {
+pub(in crate::queue) fn what_the_last_process_left_is_cleared(bed: &Bed) {
+    drop(bed.open());
     let spool = bed.spool();
-    let mut receiving = spool.receive();
+    let mut receiving = spool.receive(None).unwrap();
     receiving.write_all(&vec![0; 2 * crate::spool::INLINE_MAX + 1]).unwrap();
     let half = receiving.finish().unwrap();
     if let NewInput::File(path) = half.body {

@@ -14,7 +14,7 @@ use crate::queue::{Canceled, LeaseId, Outcome, Recorded, StoredData, StoredOutpu
 pub(super) fn finish(
     tx: &mut Tx<'_>,
     lease: LeaseId,
-    outcome: Outcome,
+    outcome: &Outcome,
     now: Timestamp,
     keep: Duration,
 ) -> rusqlite::Result<Recorded> {

@@ -4,31 +4,34 @@
 //! go past it, through a few connections of their own ([`readers`]). A worker sleeps at a channel
 //! ([`ready`]) that the writer fills. See `schema.sql` for what the file holds.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+#[cfg(test)]
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased};
 
 use self::claim::{Claimed, ClaimedBody, Claiming};
+use self::condition::Condition;
 use self::readers::Readers;
 use self::ready::Ready;
 use self::recovery::TakenBack;
 use self::submit::Body;
 use self::unstored::Unstored;
-use self::writer::{Leftover, SharedCounts, Survives, Tx, Writer};
+use self::writer::{Leftover, Purpose, SharedCounts, Survives, Tx, Writer};
 use super::lease::Leases;
 use super::*;
 use crate::crew::Never;
 use crate::spool::{NewInput, Spool};
 
 mod claim;
+mod condition;
 mod deliveries;
+mod disk;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod jobs;
 mod look;
+mod opening;
 mod readers;
 mod ready;
 mod recovery;
@@ -39,7 +42,12 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod unstored;
+mod upkeep;
+mod wal;
 mod writer;
+
+/// Time between two looks at a disk that is short or a store that fails.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How a [`LocalQueue`] is set up.
 #[derive(Debug, Clone)]
@@ -98,52 +106,19 @@ pub(crate) struct LocalQueue {
     /// Dropped before the writer, so that the writer's connection is the last and leaves one file.
     readers: Readers,
     writer: Writer,
+    condition: Arc<Condition>,
+    /// When the disk was looked after last.
+    looked: Mutex<Option<std::time::Instant>>,
 }
 
 impl LocalQueue {
-    /// Opens the store in `folder`, or makes it, and takes back what was queued or running.
-    ///
-    /// # Errors
-    /// When another process uses it, or it cannot be read.
-    pub(crate) fn open(
-        folder: &Path,
-        spool: Arc<Spool>,
-        limits: Limits,
-    ) -> Result<(LocalQueue, Recovered), QueueError> {
-        let lock = lock(folder)?;
-        let path = folder.join("ringback.db");
-        let within = |error: QueueError| QueueError(format!("{}: {}", path.display(), error.0));
-        let mut conn = schema::open_writer(&path).map_err(within)?;
-        let (recovered, counts) =
-            recovery::recover(&mut conn, &spool, &limits, Timestamp::now()).map_err(within)?;
-        let readers = Readers::open(&path).map_err(within)?;
-        let (announcer, ready) = ready::channel(limits.max_queued);
-        announcer.refill(&conn);
-        let shared_counts = Arc::new(SharedCounts::default());
-        let writer = Writer::start(conn, counts, Arc::clone(&shared_counts), announcer, lock)
-            .map_err(|error| QueueError(format!("its writer cannot be started: {error}")))?;
-        let (open, closed) = bounded(0);
-        let queue = LocalQueue {
-            limits,
-            spool,
-            counts: shared_counts,
-            ready,
-            leases: Leases::new(),
-            open: Mutex::new(Some(open)),
-            closed,
-            readers,
-            writer,
-        };
-        Ok((queue, recovered))
-    }
-
     /// Has a change committed, and deletes the files that it made needless.
     fn change<T: Send + 'static>(
         &self,
         survives: Survives,
-        work: impl FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Unstored> {
-        let done = self.writer.ask(survives, work)?;
+        let done = self.writer.ask(Purpose::Work, survives, work)?;
         for leftover in done.leftovers {
             match leftover {
                 Leftover::Input(id) => self.spool.discard_input(id),
@@ -175,7 +150,7 @@ impl LocalQueue {
         &self,
         survives: Survives,
         lease: Lease,
-        work: impl FnOnce(&mut Tx<'_>, LeaseId) -> rusqlite::Result<T> + Send + 'static,
+        mut work: impl FnMut(&mut Tx<'_>, LeaseId) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, QueueError> {
         let id = lease.id();
         let ended = self.change(survives, move |tx| work(tx, id))?;
@@ -242,21 +217,6 @@ impl LocalQueue {
     }
 }
 
-/// Keeps other processes out of the folder for as long as the returned file is open.
-fn lock(folder: &Path) -> Result<File, QueueError> {
-    let path = folder.join("lock");
-    let failed = |error: io::Error| QueueError(format!("{}: {error}", path.display()));
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(QueueError(format!("the folder {} is in use by another process", folder.display())))
-        }
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
-}
-
 impl Queue for LocalQueue {
     fn submit(&self, mut request: Submission) -> Result<Submitted, SubmitError> {
         let none = NewInput::Inline(Vec::new());
@@ -268,8 +228,12 @@ impl Queue for LocalQueue {
             }
         };
         let bounds = submit::Bounds::of(&self.limits);
-        let submitted =
-            self.change(Survives::PowerCut, move |tx| submit::submit(tx, request, body, bounds))??;
+        let mut request = Some((request, body));
+        let submitted = self.writer.ask(Purpose::Intake, Survives::PowerCut, move |tx| {
+            let (request, body) = request.take().expect("invariant: intake is done once");
+            submit::submit(tx, request, body, bounds)
+        });
+        let submitted = submitted?.value?;
         if let (Submitted::New(_), Some(placed)) = (&submitted, placed) {
             placed.keep();
         }
@@ -308,7 +272,7 @@ impl Queue for LocalQueue {
         let (now, keep) = (Timestamp::now(), self.limits.keep);
         let file = outcome.result.as_ref().ok().and_then(jobs::output_file);
         let finished = self.end(Survives::PowerCut, lease, move |tx, lease| {
-            jobs::finish(tx, lease, outcome, now, keep)
+            jobs::finish(tx, lease, &outcome, now, keep)
         });
         if let (Err(_), Some(name)) = (&finished, file) {
             self.spool.discard_output(&name);
@@ -397,11 +361,17 @@ impl Queue for LocalQueue {
         Ok(deliveries::ledger(&self.readers.get(), id)?)
     }
 
+    fn trouble(&self) -> Option<Trouble> {
+        self.condition.trouble()
+    }
+
     fn sweep(&self, now: Timestamp) -> Result<Swept, QueueError> {
+        let look_again = self.tend_disk();
         let failed = self.take_back_dropped(now)?;
         let readied = self.in_portions(move |tx| sweep::ready(tx, now))?;
         let forgotten = self.in_portions(move |tx| sweep::forget_expired(tx, now))?;
-        let next = sweep::next(&self.readers.get())?;
+        let next = [sweep::next(&self.readers.get())?, look_again.then(|| now.after(LOOK_AGAIN))];
+        let next = next.into_iter().flatten().min();
         Ok(Swept { failed, readied, forgotten, next })
     }
 

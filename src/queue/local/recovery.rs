@@ -5,6 +5,7 @@
 //! alone. A job that died beside others always has an attempt left.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -14,7 +15,7 @@ use super::writer::{Counts, Tx};
 use super::{Limits, Recovered};
 use crate::job::{Failure, JobId, State, Timestamp, Transition, retry_wait};
 use crate::queue::{LeaseId, Outcome, QueueError, Recorded};
-use crate::spool::Spool;
+use crate::spool::{Spool, Stray};
 
 /// Queues what was running, gives up what has been running too often, deletes files without a job.
 pub(super) fn recover(
@@ -35,10 +36,7 @@ pub(super) fn recover(
     let deliveries =
         count(&transaction, "SELECT count(*) FROM deliveries WHERE state = 'pending'")?;
     transaction.commit()?;
-    let deleted = tidy(conn, spool)?;
-    if deleted > 0 {
-        log::info!("{deleted} files of unfinished uploads and ended jobs are deleted");
-    }
+    tidy(conn, spool, limits.keep)?;
     let counts = Counts { queued: queued + interrupted, running: 0, deliveries };
     Ok((Recovered { queued, interrupted, given_up, deliveries }, counts))
 }
@@ -125,7 +123,7 @@ pub(super) fn take_back(
         (jobs::retry(tx, lease, &failure, ready_at)?, TakenBack::Queued)
     } else {
         let outcome = Outcome { result: Err(failure), duration_s: None };
-        (jobs::finish(tx, lease, outcome, now, limits.keep)?, TakenBack::Failed)
+        (jobs::finish(tx, lease, &outcome, now, limits.keep)?, TakenBack::Failed)
     };
     Ok(match recorded {
         Recorded::Yes => taken_back,
@@ -133,8 +131,10 @@ pub(super) fn take_back(
     })
 }
 
-/// Deletes the files in the spool that no row refers to.
-fn tidy(conn: &Connection, spool: &Spool) -> Result<usize, QueueError> {
+/// Clears the spool of files that no row refers to: those of a job that has ended are deleted, and those of
+/// a job that is not in the store are set aside. A store that was damaged, or is an old copy, has
+/// lost jobs whose files are all that is left of them.
+fn tidy(conn: &Connection, spool: &Spool, keep: Duration) -> Result<(), QueueError> {
     let inputs: HashSet<JobId> = conn
         .prepare("SELECT id FROM jobs WHERE state IN ('queued', 'running') AND input_in_file")?
         .query_map([], |row| rows::parsed(row, 0))?
@@ -145,9 +145,33 @@ fn tidy(conn: &Connection, spool: &Spool) -> Result<usize, QueueError> {
         .query_map([], |row| row.get(0))?
         .filter_map(rows::undamaged)
         .collect::<rusqlite::Result<_>>()?;
-    spool
-        .tidy(&inputs, &outputs)
-        .map_err(|error| QueueError(format!("the spool cannot be tidied: {error}")))
+    let failed = |error| QueueError(format!("the spool cannot be tidied: {error}"));
+    let (mut deleted, mut aside) = (spool.clear_aside(keep).map_err(failed)?, 0);
+    for stray in spool.strays(&inputs, &outputs).map_err(failed)? {
+        if is_of_a_job(conn, &stray)? {
+            stray.delete().map_err(failed)?;
+            deleted += 1;
+        } else {
+            spool.set_aside(&stray).map_err(failed)?;
+            aside += 1;
+        }
+    }
+    if deleted > 0 {
+        log::info!("{deleted} files of ended jobs are deleted");
+    }
+    if aside > 0 {
+        log::warn!(
+            "{aside} files belong to no job of the store and are moved to {}; a start deletes them \
+             after --keep",
+            spool.aside().display()
+        );
+    }
+    Ok(())
+}
+
+fn is_of_a_job(conn: &Connection, stray: &Stray) -> rusqlite::Result<bool> {
+    let Some(job) = stray.job() else { return Ok(false) };
+    conn.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?.exists([job.to_string()])
 }
 
 fn count(conn: &Connection, sql: &str) -> rusqlite::Result<usize> {

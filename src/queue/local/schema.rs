@@ -30,31 +30,38 @@ const APPLICATION: i64 = 0x5249_4e47;
 /// How long a connection waits for another that is in its way: only a program that somebody looks
 /// into the store with can be.
 const BUSY: Duration = Duration::from_secs(5);
-/// Pages in the write-ahead log at which they are moved into the file: 16 MiB. With SQLite's 1,000 half of
-/// the time under load goes there, and with more than this the pauses become long.
-const CHECKPOINT_PAGES: u32 = 4000;
 /// SQLite's page size in bytes.
-const PAGE: u32 = 4096;
+pub(super) const PAGE: u64 = 4096;
 /// Statements that a connection keeps prepared: more than there are.
 const STATEMENTS: usize = 64;
 
 /// Opens the connection that writes, and makes the tables where there are none, or are those of an
 /// earlier version.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, QueueError> {
+/// `log` is the size in bytes to which the write-ahead log is cut back. The writer moves it into the
+/// file, and SQLite does not: it would not say that the disk is full. `may_make` is asked before the tables
+/// are made.
+pub(super) fn open_writer(
+    path: &Path,
+    log: u64,
+    may_make: impl FnOnce() -> Result<(), QueueError>,
+) -> Result<Connection, QueueError> {
     make_private(path).map_err(|error| QueueError(error.to_string()))?;
     let conn = opened(Connection::open(path)?)?;
     recognise(&conn)?;
+    if version(&conn)? == 0 {
+        may_make()?;
+    }
     conn.execute_batch(
-        "PRAGMA journal_mode = WAL;
+        "PRAGMA auto_vacuum = INCREMENTAL;
+         PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA foreign_keys = ON;
          PRAGMA cache_size = -4096;
          PRAGMA temp_store = MEMORY;",
     )?;
     conn.execute_batch(&format!(
-        "PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
-         PRAGMA journal_size_limit = {};",
-        CHECKPOINT_PAGES * PAGE
+        "PRAGMA wal_autocheckpoint = 0;
+         PRAGMA journal_size_limit = {log};"
     ))?;
     let change = match usize::try_from(version(&conn)?) {
         Ok(0) => TABLES.to_owned(),
@@ -117,6 +124,11 @@ fn recognise(conn: &Connection) -> Result<(), QueueError> {
         )));
     }
     Ok(())
+}
+
+/// Writes what is there already, to see whether it can be written.
+pub(super) fn touch(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(&format!("PRAGMA user_version = {VERSION}"))
 }
 
 fn version(conn: &Connection) -> Result<i64, QueueError> {

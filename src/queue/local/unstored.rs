@@ -17,6 +17,11 @@ pub(super) enum Unstored {
 }
 
 impl Unstored {
+    /// Whether there is no room.
+    pub(super) fn is_disk_full(&self) -> bool {
+        matches!(self, Unstored::DiskFull(_))
+    }
+
     /// The thread that writes has ended.
     pub(super) fn no_writer() -> Unstored {
         Unstored::Broken(QueueError("its writer has ended".into()))

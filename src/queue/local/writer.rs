@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
+use super::disk::Disk;
 use super::ready::Announcer;
 use super::unstored::Unstored;
 use crate::crew::Crew;
@@ -37,6 +38,15 @@ pub(super) enum Survives {
     Kill,
     /// A power cut: the commit waits for the disk.
     PowerCut,
+}
+
+/// What a command is for. Only work may use the room that is kept back for a full disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A new job.
+    Intake,
+    /// Whatever happens to a job that was accepted.
+    Work,
 }
 
 /// How many jobs are queued and running, and how many deliveries are pending.
@@ -89,12 +99,20 @@ pub(super) struct Tx<'c> {
     pub(super) counts: Counts,
     ready: Vec<JobId>,
     refill: bool,
+    move_log: bool,
     leftovers: Vec<Leftover>,
 }
 
 impl<'c> Tx<'c> {
     pub(super) fn new(conn: &'c Connection, counts: Counts) -> Tx<'c> {
-        Tx { conn, counts, ready: Vec::new(), refill: false, leftovers: Vec::new() }
+        Tx {
+            conn,
+            counts,
+            ready: Vec::new(),
+            refill: false,
+            move_log: false,
+            leftovers: Vec::new(),
+        }
     }
 
     /// A job has become ready.
@@ -105,6 +123,11 @@ impl<'c> Tx<'c> {
     /// The channel of ready jobs may have too few ids.
     pub(super) fn refill(&mut self) {
         self.refill = true;
+    }
+
+    /// The log is to be moved into the store's file after the commit, however short it is.
+    pub(super) fn move_log(&mut self) {
+        self.move_log = true;
     }
 
     /// A file is not needed any more.
@@ -132,11 +155,13 @@ impl Writer {
         counts: Counts,
         shared_counts: Arc<SharedCounts>,
         announcer: Announcer,
+        disk: Disk,
         lock: File,
     ) -> io::Result<Writer> {
         let (commands, incoming) = bounded(WAITING);
         shared_counts.store(counts);
-        let desk = Desk { conn, counts, shared_counts, announcer, syncs: Survives::PowerCut };
+        let syncs = Survives::PowerCut;
+        let desk = Desk { conn, counts, shared_counts, announcer, disk, syncs };
         let mut crew = Crew::new();
         crew.hire("store-writer", move || {
             desk.run(&incoming);
@@ -145,14 +170,17 @@ impl Writer {
         Ok(Writer { commands: Some(commands), crew: Some(crew) })
     }
 
-    /// Has `work` done in a transaction, and waits until it is committed.
+    /// Has `work` done in a transaction, and waits until it is committed. Work for jobs that were
+    /// accepted is done anew where the transaction found no room and may get some; intake is done
+    /// once.
     pub(super) fn ask<T: Send + 'static>(
         &self,
+        purpose: Purpose,
         survives: Survives,
-        work: impl FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<Done<T>, Unstored> {
         let (reply, answer) = bounded(1);
-        self.send(Box::new(Asked { survives, work: Some(work), result: None, reply }))?;
+        self.send(Box::new(Asked { purpose, survives, work, result: None, reply }))?;
         answer.recv().unwrap_or_else(|_| Err(Unstored::no_writer()))
     }
 
@@ -164,8 +192,9 @@ impl Writer {
             Ok(())
         };
         self.send(Box::new(Asked {
+            purpose: Purpose::Work,
             survives: Survives::Kill,
-            work: Some(work),
+            work,
             result: None,
             reply,
         }))
@@ -193,11 +222,17 @@ impl Drop for Writer {
     }
 }
 
+/// What is to be done in one transaction.
+type Batch = Vec<Box<dyn Command>>;
+
 /// Something to be done in the next transaction.
 trait Command: Send {
+    fn purpose(&self) -> Purpose;
+
     fn survives(&self) -> Survives;
 
-    /// Does it. On an error its savepoint is rolled back.
+    /// Does it, perhaps once more after the transaction was rolled back. On an error its savepoint is
+    /// rolled back.
     fn apply(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()>;
 
     /// Answers whoever waits: with what it gave where the transaction is committed, else with why not.
@@ -205,24 +240,30 @@ trait Command: Send {
 }
 
 struct Asked<W, T> {
+    purpose: Purpose,
     survives: Survives,
-    work: Option<W>,
+    work: W,
     result: Option<Result<Done<T>, Unstored>>,
     reply: Sender<Result<Done<T>, Unstored>>,
 }
 
 impl<W, T> Command for Asked<W, T>
 where
-    W: FnOnce(&mut Tx<'_>) -> rusqlite::Result<T> + Send,
+    W: FnMut(&mut Tx<'_>) -> rusqlite::Result<T> + Send,
     T: Send,
 {
+    fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     fn survives(&self) -> Survives {
         self.survives
     }
 
     fn apply(&mut self, tx: &mut Tx<'_>) -> rusqlite::Result<()> {
-        let work = self.work.take().expect("invariant: applied once");
-        match work(tx) {
+        // An earlier result may hold what this one needs, such as a lease's slot.
+        self.result = None;
+        match (self.work)(tx) {
             Ok(value) => {
                 let leftovers = std::mem::take(&mut tx.leftovers);
                 self.result = Some(Ok(Done { value, leftovers }));
@@ -254,72 +295,111 @@ struct Desk {
     counts: Counts,
     shared_counts: Arc<SharedCounts>,
     announcer: Announcer,
+    disk: Disk,
     /// What commits survive as the connection is set now.
     syncs: Survives,
 }
 
 impl Desk {
     fn run(mut self, incoming: &Receiver<Box<dyn Command>>) {
-        let mut batch = Vec::with_capacity(BATCH);
+        self.disk.measure(&self.conn);
         while let Ok(first) = incoming.recv() {
+            let mut batch = Vec::with_capacity(1);
             batch.push(first);
             batch.extend(incoming.try_iter().take(BATCH - 1));
-            let committed = self.commit(&mut batch);
-            match &committed {
-                Ok(()) => NOT_STORED.over("changes are stored again"),
-                Err(error) => NOT_STORED.say(format_args!("changes were not stored: {error}")),
-            }
-            for command in batch.drain(..) {
-                command.answer(committed.clone());
-            }
+            self.settle(batch);
+            self.disk.tend(&self.conn);
         }
         self.close();
     }
 
-    /// All of the batch in one transaction; workers hear of new jobs before anybody is answered.
-    fn commit(&mut self, batch: &mut [Box<dyn Command>]) -> Result<(), Unstored> {
-        let survives = batch.iter().map(|command| command.survives()).max();
-        match self.transact(batch, survives.unwrap_or(Survives::Kill)) {
-            Ok(after) => {
-                self.counts = after.counts;
-                self.shared_counts.store(after.counts);
-                self.announcer.announce(&after.ready, &self.conn);
-                if after.refill {
-                    self.announcer.refill(&self.conn);
-                }
-                Ok(())
+    /// Commits all of the batch at once and answers. Where the disk has no room for all of it, each
+    /// command stands for itself.
+    fn settle(&mut self, batch: Batch) {
+        let (batch, committed) = self.commit(batch);
+        match &committed {
+            Ok(()) => NOT_STORED.over("changes are stored again"),
+            Err(why) if why.is_disk_full() && batch.len() > 1 => {
+                return batch.into_iter().for_each(|command| self.settle(vec![command]));
             }
-            Err(error) => {
-                self.roll_back();
-                Err(Unstored::from(&error))
+            Err(why) => NOT_STORED.say(format_args!("changes were not stored: {why}")),
+        }
+        self.disk.condition.committed(&committed);
+        for command in batch {
+            command.answer(committed.clone());
+        }
+    }
+
+    /// All of the batch in one transaction; workers hear of new jobs before anybody is answered. On a
+    /// full disk new jobs are refused first, and then the reserve is given up, part by part.
+    fn commit(&mut self, mut batch: Batch) -> (Batch, Result<(), Unstored>) {
+        loop {
+            let error = match self.transact(&mut batch) {
+                Ok(after) => {
+                    self.hold(after);
+                    return (batch, Ok(()));
+                }
+                Err(error) => error,
+            };
+            self.roll_back();
+            let why = Unstored::from(&error);
+            if !why.is_disk_full() {
+                return (batch, Err(why));
+            }
+            let is_intake = |command: &Box<dyn Command>| command.purpose() == Purpose::Intake;
+            let (intake, work): (Batch, Batch) = batch.into_iter().partition(is_intake);
+            batch = work;
+            let may_fit = !intake.is_empty() || self.disk.room.relieve();
+            for command in intake {
+                command.answer(Err(why.clone()));
+            }
+            if batch.is_empty() || !may_fit {
+                self.disk.condition.committed(&Err(why.clone()));
+                return (batch, Err(why));
             }
         }
     }
 
-    fn transact(
-        &mut self,
-        batch: &mut [Box<dyn Command>],
-        survives: Survives,
-    ) -> rusqlite::Result<After> {
-        self.sync_for(survives)?;
+    /// What a commit has changed.
+    fn hold(&mut self, after: After) {
+        self.counts = after.counts;
+        self.shared_counts.store(after.counts);
+        self.announcer.announce(&after.ready, &self.conn);
+        if after.refill {
+            self.announcer.refill(&self.conn);
+        }
+        if after.move_log {
+            self.disk.move_log(&self.conn);
+        }
+    }
+
+    fn transact(&mut self, batch: &mut Batch) -> rusqlite::Result<After> {
+        let survives = batch.iter().map(|command| command.survives()).max();
+        self.sync_for(survives.unwrap_or(Survives::Kill))?;
         self.run_cached("BEGIN IMMEDIATE")?;
         let mut tx = Tx::new(&self.conn, self.counts);
         for command in batch {
             self.run_cached("SAVEPOINT command")?;
             let (counts, ready) = (tx.counts, tx.ready.len());
             if let Err(error) = command.apply(&mut tx) {
-                // Some errors (a full disk among them) may end the whole transaction.
-                if self.conn.is_autocommit() {
+                // Some errors (a full disk among them) may end the whole transaction, and there may
+                // be room for all of it.
+                let full =
+                    command.purpose() == Purpose::Work && Unstored::from(&error).is_disk_full();
+                if self.conn.is_autocommit() || full && self.disk.room.can_relieve() {
                     return Err(error);
                 }
+                self.disk.condition.refused(&error);
                 tx.counts = counts;
                 tx.ready.truncate(ready);
                 self.run_cached("ROLLBACK TO command")?;
             }
             self.run_cached("RELEASE command")?;
         }
-        let after = After { counts: tx.counts, ready: tx.ready, refill: tx.refill };
+        let after =
+            After { counts: tx.counts, ready: tx.ready, refill: tx.refill, move_log: tx.move_log };
         self.run_cached("COMMIT")?;
+        self.disk.measure(&self.conn);
         Ok(after)
     }
 
@@ -361,4 +441,5 @@ struct After {
     counts: Counts,
     ready: Vec<JobId>,
     refill: bool,
+    move_log: bool,
 }

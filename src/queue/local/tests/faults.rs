@@ -53,7 +53,7 @@ fn a_refused_file_does_not_stay_on_a_full_disk() {
     limit_growth(&queue, 0);
     // The rows of some requests fit into pages that are there; one of them does not.
     let refused = (0..1000).any(|_| {
-        let mut receiving = queue.spool.receive();
+        let mut receiving = queue.spool.receive(None).unwrap();
         receiving.write_all(&vec![0; crate::spool::INLINE_MAX + 1]).unwrap();
         let mut request = ask("large");
         request.body = receiving.finish().unwrap().body;

@@ -114,7 +114,7 @@ fn be_the_victim(folder: &Path) -> ! {
 fn request(queue: &LocalQueue, n: usize) -> Submission {
     let mut request = ask(&format!("{n}"));
     if n.is_multiple_of(3) {
-        let mut receiving = queue.spool.receive();
+        let mut receiving = queue.spool.receive(None).unwrap();
         receiving.write_all(&vec![b'x'; crate::spool::INLINE_MAX + n]).unwrap();
         let received = receiving.finish().unwrap();
         request.input.bytes = received.bytes;

@@ -37,7 +37,7 @@ fn a_closed_store_is_one_file() {
         .map(|found| found.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["lock", "ringback.db", "spool"]);
+    assert_eq!(names, ["lock", "reserve", "ringback.db", "spool"]);
 }
 
 #[cfg(unix)]
