@@ -12,6 +12,7 @@ use symphonia::core::formats::{FormatReader, Track, TrackFlags, TrackType};
 use symphonia::core::packet::Packet;
 
 use super::format::surviving;
+use super::opus::OpusDecoder;
 use super::source::{ASIDE_MAX, Source};
 use super::{Error, format, fragments};
 
@@ -31,7 +32,7 @@ const PACKET_MAX: u64 = 2 * 1024 * 1024;
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     let mut codecs = CodecRegistry::new();
     symphonia::default::register_enabled_codecs(&mut codecs);
-    codecs.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
+    codecs.register_audio_decoder::<OpusDecoder>();
     codecs
 });
 

@@ -6,6 +6,7 @@ mod container;
 mod decode;
 mod format;
 mod fragments;
+mod opus;
 mod resample;
 mod source;
 #[cfg(test)]

@@ -80,6 +80,14 @@ fn every_kind_of_file_is_decoded() {
 }
 
 #[test]
+fn opus_of_several_streams_is_decoded() {
+    let original = samples(RECORDINGS[0].1).unwrap();
+    let decoded = samples(include_bytes!("../../tests/audio/austen-2-5.1.opus")).unwrap();
+    let alike = likeness(&original[..50_000], &decoded, 2000);
+    assert!(alike > 0.95, "{alike}");
+}
+
+#[test]
 fn samples_at_16_khz_are_passed_on_as_they_are() {
     let original = tone(SAMPLE_RATE, 440.0, 0.5);
     assert_eq!(samples(wav(SAMPLE_RATE, 1, &original)).unwrap(), original);

@@ -8,6 +8,7 @@ mod blocks;
 mod bytes;
 mod chunks;
 mod kind;
+mod matroska;
 mod mpeg;
 mod psi;
 mod riff;
@@ -32,6 +33,7 @@ use super::Error;
 use super::source::View;
 use blocks::{BlockReader, Layout};
 use kind::Kind;
+use matroska::{Compression, Inflating};
 use mpeg::Framing;
 
 /// The start of a file that tells its kind, in bytes.
@@ -81,7 +83,7 @@ fn open_kind(kind: Kind, mut recording: View, head: &[u8]) -> Result<Box<dyn For
         Kind::Au(order) => au::read(head, bytes, order)?,
         Kind::Flac => return library(FlacReader::try_new(stream(recording), options())),
         Kind::Ogg => return library(OggReader::try_new(stream(recording), options())),
-        Kind::Matroska => return library(MkvReader::try_new(stream(recording), options())),
+        Kind::Matroska => return open_matroska(recording),
         Kind::Mp4 => return library(IsoMp4Reader::try_new(stream(recording), options())),
         Kind::Frames(Framing::Mpeg) => {
             return library(MpaReader::try_new(stream(recording), options()));
@@ -109,6 +111,22 @@ fn open_kind(kind: Kind, mut recording: View, head: &[u8]) -> Result<Box<dyn For
         }
         Sound::Mpeg(range) => library(MpaReader::try_new(stream(recording.part(range)), options())),
     }
+}
+
+fn open_matroska(mut recording: View) -> Result<Box<dyn FormatReader>, Error> {
+    let compressions = matroska::compressions(&mut recording).map_err(Error::Read)?;
+    let refused = compressions.values().find_map(|compression| match compression {
+        Compression::Refused(name) => Some(*name),
+        Compression::Zlib | Compression::Stripped(_) => None,
+    });
+    if let Some(name) = refused {
+        return Err(Error::Undecodable(refusal(name)));
+    }
+    let reader = MkvReader::try_new(stream(recording), options()).map_err(cannot_open)?;
+    if compressions.is_empty() {
+        return Ok(Box::new(reader));
+    }
+    Ok(Box::new(Inflating { reader, compressions }))
 }
 
 /// The sentence for a kind of recording that is not taken.

@@ -358,3 +358,55 @@ fn mp3_is_found_behind_tags_and_what_a_recorder_cut() {
     assert!(cut > whole * 9 / 10, "{cut} of {whole}");
     assert!(open(MP3).is_ok());
 }
+
+/// A Matroska of 16-bit samples, whose frames `encode` writes as `encoding` says.
+fn matroska(encoding: &[u8], encode: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let element = |id: &[u8], body: &[u8]| {
+        let size = (body.len() as u32 | 0x1000_0000).to_be_bytes();
+        [id, &size, body].concat()
+    };
+    let sound = [
+        element(b"\xb5", &f64::from(SAMPLE_RATE).to_be_bytes()),
+        element(b"\x9f", &[1]),
+        element(b"\x62\x64", &[16]),
+    ];
+    let track = [
+        element(b"\xd7", &[1]),
+        element(b"\x73\xc5", &[1]),
+        element(b"\x83", &[2]),
+        element(b"\x86", b"A_PCM/INT/LIT"),
+        element(b"\xe1", &sound.concat()),
+        element(b"\x6d\x80", &element(b"\x62\x40", &element(b"\x50\x34", encoding))),
+    ];
+    let blocks = pcm16()
+        .chunks(8192)
+        .enumerate()
+        .map(|(n, frame)| {
+            let head = [[0x81].as_slice(), &(n as u16 * 256).to_be_bytes(), &[0x80]].concat();
+            element(b"\xa3", &[head, encode(frame)].concat())
+        })
+        .collect::<Vec<_>>();
+    let info = [
+        element(b"\x2a\xd7\xb1", &1_000_000_u32.to_be_bytes()),
+        element(b"\x4d\x80", b"x"),
+        element(b"\x57\x41", b"x"),
+    ];
+    let segment = [
+        element(b"\x15\x49\xa9\x66", &info.concat()),
+        element(b"\x16\x54\xae\x6b", &element(b"\xae", &track.concat())),
+        element(b"\x1f\x43\xb6\x75", &[element(b"\xe7", &[0]), blocks.concat()].concat()),
+    ];
+    let head = element(b"\x1a\x45\xdf\xa3", &element(b"\x42\x82", b"matroska"));
+    [head, element(b"\x18\x53\x80\x67", &segment.concat())].concat()
+}
+
+#[test]
+fn matroska_whose_frames_are_compressed_is_decoded() {
+    let deflated = matroska(b"", |frame| miniz_oxide::deflate::compress_to_vec_zlib(frame, 6));
+    assert_eq!(samples(deflated).unwrap(), ramp());
+    // Each frame of the ramp begins with 0.
+    let stripped = matroska(b"\x42\x54\x81\x03\x42\x55\x81\x00", |frame| frame[1..].to_vec());
+    assert_eq!(samples(stripped).unwrap(), ramp());
+    let error = samples(matroska(b"\x42\x54\x81\x01", <[u8]>::to_vec)).unwrap_err();
+    assert!(error.to_string().contains("bzlib"), "{error}");
+}
