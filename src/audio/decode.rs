@@ -11,6 +11,7 @@ use symphonia::core::errors::Error as MediaError;
 use symphonia::core::formats::{FormatReader, Track, TrackFlags, TrackType};
 use symphonia::core::packet::Packet;
 
+use super::aac::AacDecoder;
 use super::format::surviving;
 use super::opus::OpusDecoder;
 use super::source::{ASIDE_MAX, Source};
@@ -32,6 +33,7 @@ const PACKET_MAX: u64 = 2 * 1024 * 1024;
 static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
     let mut codecs = CodecRegistry::new();
     symphonia::default::register_enabled_codecs(&mut codecs);
+    codecs.register_audio_decoder::<AacDecoder>();
     codecs.register_audio_decoder::<OpusDecoder>();
     codecs
 });

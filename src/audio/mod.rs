@@ -2,6 +2,7 @@
 //! channel of 16 kHz samples. The samples are handed out in blocks, so that hours of audio cost no
 //! more memory than a second. Only the bytes decide what a file is: names and content types lie.
 
+mod aac;
 mod container;
 mod decode;
 mod format;
