@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::estimator::{Load, Running};
 use crate::job::{JobId, Timestamp};
 use crate::task::Pulse;
 
@@ -25,7 +26,18 @@ pub(crate) struct Work {
     pub(crate) job: JobId,
     pub(crate) task: String,
     pub(crate) attempt: u32,
+    /// As far as it is known before the attempt.
+    pub(crate) load: Load,
     pub(crate) pulse: Arc<Pulse>,
+}
+
+impl Work {
+    /// The attempt as the estimates take it.
+    pub(crate) fn running(&self) -> Running {
+        let played = self.pulse.duration();
+        let load = played.map_or_else(|| self.load.clone(), |time| Load::playing(&self.task, time));
+        Running { load, elapsed: self.pulse.elapsed(), reached: self.pulse.reached() }
+    }
 }
 
 impl Board {
@@ -39,6 +51,11 @@ impl Board {
     /// Every worker's number and line, in the order of numbers.
     pub(crate) fn lines(&self) -> Vec<(usize, Line)> {
         self.lock().iter().map(|(&number, line)| (number, line.clone())).collect()
+    }
+
+    /// What the workers that are not idle do.
+    pub(crate) fn works(&self) -> Vec<Work> {
+        self.lock().values().filter_map(|line| line.work.clone()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Line>> {
@@ -100,6 +117,7 @@ mod tests {
             job: JobId::new(),
             task: "shout".into(),
             attempt: 1,
+            load: Load::of("shout", None, 5, None),
             pulse: Arc::new(Pulse::new(Instant::now() + Duration::from_secs(60))),
         });
         assert_eq!(shown(), [(1, None), (2, Some("shout".into()))]);

@@ -13,6 +13,7 @@ mod config;
 mod crew;
 mod disk;
 mod error;
+mod estimator;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -23,7 +24,6 @@ mod memory;
 #[cfg(feature = "whisper")]
 pub mod model;
 mod notifier;
-mod pace;
 mod queue;
 mod repeated;
 mod server;

@@ -332,6 +332,7 @@ impl Server {
     /// When a thread cannot be started, or what [`Builder::prepare`] was given fails.
     pub fn start(self) -> Result<Running, Error> {
         let Server { listener, shared, ears, prepare } = self;
+        shared.recall();
         let http =
             Http::start(listener, Arc::clone(&shared), ears.finished).map_err(Error::Threads)?;
         let notifier =

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::Serialize;
 
-use crate::board::Board;
+use crate::board::{Board, Work};
 use crate::config::{CallbackPolicy, Config};
-use crate::job::JobId;
-use crate::pace::Pace;
-use crate::queue::Queue;
+use crate::estimator::{Estimator, Running};
+use crate::job::{JobId, State};
+use crate::queue::{Page, Queue};
 use crate::spool::Spool;
 use crate::tally::{Event, Gauge, Tally};
 use crate::task::{Pulse, Tasks};
@@ -27,7 +27,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) spool: Arc<Spool>,
     pub(crate) attempts: Attempts,
-    pub(crate) pace: Pace,
+    pub(crate) estimator: Estimator,
     pub(crate) bells: Bells,
     pub(crate) board: Board,
     pub(crate) tally: Tally,
@@ -77,7 +77,7 @@ impl Shared {
             queue,
             spool,
             attempts: Attempts::default(),
-            pace: Pace::default(),
+            estimator: Estimator::default(),
             bells,
             board: Board::default(),
             tally: Tally::new(),
@@ -99,6 +99,26 @@ impl Shared {
     pub(crate) fn job_finished(&self, job: JobId) {
         self.tally.count(Event::Finished);
         self.bells.job_finished(job);
+    }
+
+    /// The attempts that run now, as the estimates take them.
+    pub(crate) fn running(&self) -> Vec<Running> {
+        self.board.works().iter().map(Work::running).collect()
+    }
+
+    /// Lets estimates begin with what earlier runs of the server did.
+    pub(crate) fn recall(&self) {
+        const JOBS: usize = 100;
+        let page = Page { state: Some(State::Succeeded), after: None, limit: JOBS };
+        match self.queue.list(&page) {
+            Ok(jobs) => self.estimator.recall(&jobs, self.config.attempt_timeout),
+            Err(error) => log::warn!("estimates begin anew, without earlier jobs: {error}"),
+        }
+    }
+
+    /// Seconds until a worker takes the next job, as an estimate.
+    pub(crate) fn until_one_ends(&self) -> Option<f64> {
+        self.estimator.until_one_ends(self.config.workers, &self.running())
     }
 
     /// Moves on to `phase`; never back.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::board::{Post, Work};
+use crate::estimator::Load;
 use crate::job::{Failure, Job, JobId, State, Timestamp, retry_wait};
 use crate::queue::{
     Claim, Company, Lease, Outcome, QueueError, Recorded, StoredData, StoredOutput,
@@ -92,6 +93,7 @@ fn work(shared: &Shared, post: &Post<'_>, claim: Claim) -> Result<(), QueueError
         job: job.id,
         task: job.task.clone(),
         attempt: job.attempt,
+        load: Load::of_input(&job.task, &job.input),
         pulse: Arc::clone(&pulse),
     });
     if was_canceled(shared, job.id) {
@@ -111,7 +113,7 @@ fn work(shared: &Shared, post: &Post<'_>, claim: Claim) -> Result<(), QueueError
     let duration_s = pulse.duration().map(|duration| duration.as_secs_f64());
     let recorded = match end {
         End::Output(output) => {
-            shared.pace.measured(job.input.bytes, began.elapsed());
+            shared.estimator.learn(&job.task, &job.input, pulse.duration(), began.elapsed());
             finish(shared, lease, Outcome { result: Ok(output), duration_s })?
         }
         End::Failed(failure) => {

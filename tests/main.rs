@@ -5,6 +5,7 @@
 //! | `access` | keys, names, other sites' pages, rates and shares |
 //! | `attack` | what a stranger may send to the real program, while another client is served |
 //! | `callbacks` | the ring back, from the request to the receiver |
+//! | `estimates` | what clients are told to expect |
 //! | `http` | the wire contract: refusals, repeats, waits, pages |
 //! | `uploads` | inputs on their way in: forms and raw bodies, broken, cut off, stalled |
 //! | `poison` | jobs that kill the process, and innocent ones beside them |
@@ -25,6 +26,7 @@ mod attack;
 mod callbacks;
 #[cfg(feature = "cli")]
 mod cli;
+mod estimates;
 mod http;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod kill;

@@ -14,7 +14,9 @@ const STEPS: u32 = 20;
 
 /// Adds the task.
 pub(super) fn register(builder: Builder) -> Builder {
-    let options = TaskOptions::new().check_parameters(|given| seconds(given).map(drop));
+    let options = TaskOptions::new()
+        .check_parameters(|given| seconds(given).map(drop))
+        .playing_time(|given| seconds(given).ok());
     builder.task_with(NAME, options, run)
 }
 

@@ -11,8 +11,8 @@ use super::reply::{Reply, json_line};
 use super::routes::Answer;
 use super::waiting::{Resume, Wait};
 use super::wire::{DeliveriesJson, DeliveryJson, JobsJson, Snapshot};
+use crate::estimator::Estimator;
 use crate::job::{JobId, State};
-use crate::pace::Pace;
 use crate::queue::{Canceled, Page};
 use crate::shared::Shared;
 
@@ -50,7 +50,7 @@ pub(crate) fn show_now(shared: &Shared, request: &Request, id: JobId) -> Result<
     let tag = weak_tag(&body);
     let mut reply = Reply::bytes(200, "application/json", body).with("ETag", &tag);
     if !snapshot.job.state.is_finished() {
-        let wait = Pace::retry_after(snapshot.eta_s());
+        let wait = Estimator::retry_after(snapshot.eta_s());
         reply = reply.with("Retry-After", wait.to_string());
     }
     let known = header::all(request, "If-None-Match").any(|tags| header::matches_tag(tags, &tag));

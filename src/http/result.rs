@@ -9,8 +9,8 @@ use super::jobs::parameter;
 use super::problem::{Code, Problem, quoted};
 use super::reply::Reply;
 use super::wire::Snapshot;
+use crate::estimator::Estimator;
 use crate::job::{Job, JobId, State};
-use crate::pace::Pace;
 use crate::queue::{StoredData, StoredOutput};
 use crate::shared::Shared;
 
@@ -77,7 +77,7 @@ fn formatted(
 
 fn not_finished(shared: &Shared, job: Job) -> Result<Problem, Problem> {
     let state = job.state;
-    let wait = Pace::retry_after(Snapshot::of(shared, job)?.eta_s());
+    let wait = Estimator::retry_after(Snapshot::of(shared, job)?.eta_s());
     let detail = format!("The job is {state}: it has no result yet. Ask again in {wait} s.");
     Ok(Problem::new(Code::NotFinished, detail).retry_after(wait))
 }

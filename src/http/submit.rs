@@ -15,8 +15,8 @@ use super::upload::{self, Body, BodyKind, Framing, Upload};
 use super::waiting::{Resume, Wait};
 use super::wire::{IdJson, Snapshot};
 use crate::disk::NoRoom;
+use crate::estimator::Estimator;
 use crate::job::{InputInfo, Job, JobId, Timestamp};
-use crate::pace::Pace;
 use crate::queue::{Submission, SubmitError, Submitted};
 use crate::shared::{Phase, Shared};
 use crate::tally::Event;
@@ -90,7 +90,7 @@ impl Receipt {
         };
         let mut reply = self.accepted.mark(body);
         if status == 202 {
-            let wait = Pace::retry_after(snapshot.and_then(|snapshot| snapshot.eta_s()));
+            let wait = Estimator::retry_after(snapshot.and_then(|snapshot| snapshot.eta_s()));
             reply = reply.with("Retry-After", wait.to_string());
         }
         match self.preferred {
@@ -104,12 +104,13 @@ impl Receipt {
             Submitted::New(job) => Some(Job::clone(job)),
             Submitted::Replayed(_) | Submitted::Coalesced(_) => None,
         };
-        match (stored, self.preferred) {
-            // The job is as new as its commit: no look can tell more.
-            (Some(job), None) => Some(Snapshot::stored(shared, job)),
-            (stored, _) => jobs::look_after_commit(shared, self.accepted.id())
-                .or_else(|| stored.map(|job| Snapshot::stored(shared, job))),
+        let stored = stored.map(|job| Snapshot::stored(shared, job));
+        let waits = stored.as_ref().is_some_and(Snapshot::waits);
+        if waits && self.preferred.is_none() {
+            // The job is as it was stored: a look would tell no more.
+            return stored;
         }
+        jobs::look_after_commit(shared, self.accepted.id()).or(stored)
     }
 }
 
@@ -210,7 +211,9 @@ fn take_in(
     let upload = receive(shared, request, kind, &mut draft)?;
     draft.check(shared, upload.content_type.as_deref())?;
     draft.check_complete(shared)?;
-    let task = draft.task(shared)?.name.clone();
+    let task = draft.task(shared)?;
+    let duration_s = task.options.duration_s(&draft.parameters);
+    let task = task.name.clone();
     let coalesce = draft.coalesce()?;
     let Upload { name, content_type, received } = upload;
     let submitted = shared.queue.submit(Submission {
@@ -222,7 +225,7 @@ fn take_in(
             content_type,
             bytes: received.bytes,
             sha256: received.sha256,
-            duration_s: None,
+            duration_s,
         },
         body: received.body,
         callback: draft.callback,
@@ -294,7 +297,7 @@ fn check_room(shared: &Shared, client: &ClientId) -> Result<(), Problem> {
     if depth.queued >= depth.bound {
         return Err(queue_full(shared));
     }
-    if shared.queue.has_its_share(&client.to_string())? {
+    if shared.queue.has_its_share(&client.to_string()) {
         return Err(share_taken(shared));
     }
     Ok(())
@@ -316,7 +319,7 @@ fn share_taken(shared: &Shared) -> Problem {
 }
 
 fn until_one_ends(shared: &Shared) -> u64 {
-    Pace::retry_after(shared.pace.until_one_ends(shared.config.workers))
+    Estimator::retry_after(shared.until_one_ends())
 }
 
 fn refusal(shared: &Shared, error: SubmitError) -> Problem {

@@ -1,14 +1,14 @@
 //! The job as clients see it. A member that does not apply is left out; none is ever null.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
+use crate::board::Work;
+use crate::estimator::{Load, Running};
 use crate::job::{
     Callback, DeliveryAttempt, DeliveryState, Failure, InputInfo, Job, JobId, Parameters, Sha256,
     State, Timestamp,
 };
-use crate::queue::{Ahead, QueueError, StoredData, StoredOutput};
+use crate::queue::{QueueError, StoredData, StoredOutput};
 use crate::shared::Shared;
 use crate::warning::Warning;
 
@@ -38,14 +38,24 @@ impl Snapshot {
         match job.state {
             State::Queued => {
                 if let Some(ahead) = shared.queue.ahead(job.id)? {
+                    snapshot.eta_s = shared.estimator.until_done(
+                        shared.config.workers,
+                        &shared.running(),
+                        &ahead,
+                        &Load::of_input(&job.task, &job.input),
+                        Timestamp::now(),
+                    );
                     snapshot.position = Some(ahead.jobs + 1);
-                    snapshot.eta_s = shared.pace.eta(ahead, job.input.bytes, shared.config.workers);
                 }
             }
             State::Running => {
-                let progress = shared.attempts.get(job.id).map_or(0.0, |pulse| pulse.progress());
-                snapshot.eta_s = remaining(shared, job, progress);
-                snapshot.progress = Some(progress);
+                let works = shared.board.works();
+                let running = works.iter().find(|work| work.job == job.id).map(Work::running);
+                // A worker has claimed it just now, and will have listed it in a moment.
+                let running = running
+                    .unwrap_or_else(|| Running::begun(Load::of_input(&job.task, &job.input)));
+                snapshot.eta_s = shared.estimator.remaining(&running);
+                snapshot.progress = Some(running.reached.progress);
             }
             State::Succeeded => snapshot.output = shared.queue.output(job.id)?,
             State::Failed | State::Canceled => {}
@@ -65,6 +75,11 @@ impl Snapshot {
     pub(crate) fn brief(job: Job) -> Snapshot {
         let progress = (job.state == State::Succeeded).then_some(1.0);
         Snapshot { job, output: None, position: None, eta_s: None, progress }
+    }
+
+    /// Whether the job has a place in the queue.
+    pub(crate) fn waits(&self) -> bool {
+        self.position.is_some()
     }
 
     /// Seconds until the job will have ended, as an estimate.
@@ -95,19 +110,6 @@ impl Snapshot {
             callback: job.callback.as_ref().map(CallbackJson::from),
         }
     }
-}
-
-/// From how long the attempt took for what it has done; before it has done enough to tell, from
-/// the pace of earlier ones.
-fn remaining(shared: &Shared, job: &Job, progress: f64) -> Option<f64> {
-    const TELLING: f64 = 0.02;
-    let elapsed = job.started_at.map_or(Duration::ZERO, |start| Timestamp::now().since(start));
-    let elapsed = elapsed.as_secs_f64();
-    if progress >= TELLING {
-        return Some(elapsed * (1.0 - progress) / progress);
-    }
-    let whole = shared.pace.eta(Ahead::default(), job.input.bytes, shared.config.workers)?;
-    Some((whole - elapsed).max(0.0))
 }
 
 /// To as many parts of a unit.

@@ -120,7 +120,7 @@ impl Queue for Faulty {
         self.queue.ahead(id)
     }
 
-    fn has_its_share(&self, sender: &str) -> Result<bool, QueueError> {
+    fn has_its_share(&self, sender: &str) -> bool {
         self.queue.has_its_share(sender)
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use serde::Serialize;
 
+use crate::estimator::Load;
 use crate::job::{
     Delivery, DeliveryAttempt, DeliveryId, Failure, InputInfo, Job, JobId, Parameters, State,
     Timestamp,
@@ -72,7 +73,7 @@ pub(crate) trait Queue: Send + Sync {
 
     /// Whether as many of this sender's jobs wait as may: a look, which [`submit`](Queue::submit)
     /// does not rely on.
-    fn has_its_share(&self, sender: &str) -> Result<bool, QueueError>;
+    fn has_its_share(&self, sender: &str) -> bool;
 
     /// How full the queue is. Costs no I/O.
     fn depth(&self) -> Depth;
@@ -237,12 +238,18 @@ pub(crate) struct Page {
 }
 
 /// What stands before a queued job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Ahead {
     pub(crate) jobs: u64,
-    /// The length of their inputs together.
-    pub(crate) bytes: u64,
+    /// Their work: of up to [`FEW`] jobs each one's, in the order of their claims; of more, a sum for
+    /// each kind.
+    pub(crate) work: Vec<Load>,
+    /// The time before which the job itself is not claimed, where it waits for one.
+    pub(crate) ready_at: Option<Timestamp>,
 }
+
+/// Jobs whose work is told one by one.
+pub(crate) const FEW: u64 = 64;
 
 /// How full the queue is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -8,6 +8,7 @@ mod output;
 mod pulse;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use attempt::Attempt;
 pub(crate) use input::Scratch;
@@ -20,6 +21,7 @@ use crate::error::Error;
 use crate::job::Parameters;
 
 type Run = Box<dyn Fn(&Attempt) -> Result<Output, TaskError> + Send + Sync>;
+type PlayingTime = Box<dyn Fn(&Parameters) -> Option<Duration> + Send + Sync>;
 type Check = Box<dyn Fn(&Parameters) -> Result<(), String> + Send + Sync>;
 
 /// What a task takes, checked before a job is accepted. The default takes everything.
@@ -27,6 +29,7 @@ type Check = Box<dyn Fn(&Parameters) -> Result<(), String> + Send + Sync>;
 pub struct TaskOptions {
     accepts: Vec<String>,
     check: Option<Check>,
+    playing_time: Option<PlayingTime>,
 }
 
 impl TaskOptions {
@@ -54,6 +57,18 @@ impl TaskOptions {
         self
     }
 
+    /// Tells how long an input plays, or how long its work is, where the parameters say so. What
+    /// [`Attempt::set_duration`] tells only during an attempt is then known to estimates from the
+    /// beginning.
+    #[must_use]
+    pub fn playing_time(
+        mut self,
+        playing_time: impl Fn(&Parameters) -> Option<Duration> + Send + Sync + 'static,
+    ) -> TaskOptions {
+        self.playing_time = Some(Box::new(playing_time));
+        self
+    }
+
     pub(crate) fn takes(&self, content_type: Option<&str>) -> bool {
         let Some(declared) = content_type else { return true };
         self.accepts.is_empty()
@@ -66,6 +81,11 @@ impl TaskOptions {
 
     pub(crate) fn accepted_types(&self) -> &[String] {
         &self.accepts
+    }
+
+    pub(crate) fn duration_s(&self, parameters: &Parameters) -> Option<f64> {
+        let playing_time = self.playing_time.as_ref()?;
+        playing_time(parameters).map(|time| time.as_secs_f64())
     }
 
     pub(crate) fn check(&self, parameters: &Parameters) -> Result<(), String> {

@@ -1,8 +1,10 @@
 //! What a running attempt and the rest of the server tell each other.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::estimator::Reached;
 
 /// Why a running attempt is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +22,9 @@ pub(crate) enum Stop {
 pub(crate) struct Pulse {
     deadline: Instant,
     stop: AtomicU8,
-    progress_millionths: AtomicU32,
+    began: Instant,
+    /// Millionths in the upper half; in the lower one the milliseconds after which they were reached.
+    reached: AtomicU64,
     duration_ms: AtomicU64,
     /// Held while `stop` is set or looked at by who sleeps; it guards nothing else.
     stopping: Mutex<()>,
@@ -37,7 +41,8 @@ impl Pulse {
         Pulse {
             deadline,
             stop: AtomicU8::new(STOP_NONE),
-            progress_millionths: AtomicU32::new(0),
+            began: Instant::now(),
+            reached: AtomicU64::new(0),
             duration_ms: AtomicU64::new(DURATION_UNKNOWN),
             stopping: Mutex::default(),
             stopped: Condvar::new(),
@@ -96,13 +101,29 @@ impl Pulse {
 
     pub(super) fn set_progress(&self, done: f32) {
         // The cast turns NaN into 0.
-        let millionths = (f64::from(done.clamp(0.0, 1.0)) * 1e6) as u32;
-        self.progress_millionths.fetch_max(millionths, Ordering::Relaxed);
+        let millionths = (f64::from(done.clamp(0.0, 1.0)) * 1e6) as u64;
+        let elapsed = u32::try_from(self.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let reached = millionths << 32 | u64::from(elapsed);
+        let further = |old: u64| (millionths > old >> 32).then_some(reached);
+        // The other outcome means that the attempt had come so far before.
+        let _ = self.reached.fetch_update(Ordering::Relaxed, Ordering::Relaxed, further);
     }
 
     /// From 0 to 1.
     pub(crate) fn progress(&self) -> f64 {
-        f64::from(self.progress_millionths.load(Ordering::Relaxed)) / 1e6
+        self.reached().progress
+    }
+
+    /// The progress, and how long after the beginning the task has told it.
+    pub(crate) fn reached(&self) -> Reached {
+        let reached = self.reached.load(Ordering::Relaxed);
+        let (millionths, ms) = (reached >> 32, reached & u64::from(u32::MAX));
+        Reached { progress: millionths as f64 / 1e6, after: Duration::from_millis(ms) }
+    }
+
+    /// How long the attempt has been running.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     pub(super) fn set_duration(&self, duration: Duration) {

@@ -54,9 +54,9 @@ pub(in crate::queue) fn no_more_are_queued_than_may_be(bed: &Bed) {
 pub(in crate::queue) fn one_sender_has_its_share_and_no_more(bed: &Bed) {
     let queue = bed.open_with(Limits { max_queued: 4, per_client: 2, ..LIMITS });
     queue.add(ask("one").from("ann").with_key("k"));
-    assert!(!queue.has_its_share("ann").unwrap());
+    assert!(!queue.has_its_share("ann"));
     queue.add(ask("two").from("ann"));
-    assert!(queue.has_its_share("ann").unwrap());
+    assert!(queue.has_its_share("ann"));
     assert!(matches!(queue.submit(ask("three").from("ann")), Err(SubmitError::ShareTaken)));
     let replayed = queue.submit(ask("one").from("ann").with_key("k")).unwrap();
     assert!(matches!(replayed, Submitted::Replayed(_)), "a repeated request adds nothing");
@@ -190,22 +190,35 @@ pub(in crate::queue) fn a_lost_input_fails_its_job(bed: &Bed) {
 pub(in crate::queue) fn ahead_counts_older_ready_jobs(bed: &Bed) {
     let queue = bed.open();
     let ids: Vec<JobId> = ["a", "bb", "ccc"].map(|text| queue.add(ask(text)).id).into();
-    let ahead = |n: usize| queue.ahead(ids[n]).unwrap();
-    assert_eq!(ahead(0), Some(Ahead { jobs: 0, bytes: 0 }));
-    assert_eq!(ahead(2), Some(Ahead { jobs: 2, bytes: 3 }));
+    // The lengths of the inputs ahead, in the order of their claims.
+    let ahead = |n: usize| {
+        let ahead = queue.ahead(ids[n]).unwrap()?;
+        assert_eq!(ahead.jobs, ahead.work.len() as u64);
+        Some(ahead.work.into_iter().map(|load| load.amount).collect::<Vec<_>>())
+    };
+    assert_eq!(ahead(0), Some(vec![]));
+    assert_eq!(ahead(2), Some(vec![1, 2]));
     let first = queue.take();
     assert_eq!(ahead(0), None);
-    assert_eq!(ahead(2), Some(Ahead { jobs: 1, bytes: 2 }));
+    assert_eq!(ahead(2), Some(vec![2]));
     queue.release(first.lease).unwrap();
-    assert_eq!(ahead(2), Some(Ahead { jobs: 2, bytes: 3 }));
+    assert_eq!(ahead(2), Some(vec![1, 2]));
     // A job that waits for its next attempt stands in nobody's way.
     let first = queue.take();
-    queue.retry(first.lease, failure("busy"), in_secs(1000)).unwrap();
-    assert_eq!(ahead(2), Some(Ahead { jobs: 1, bytes: 2 }));
+    let again_at = in_secs(1000);
+    queue.retry(first.lease, failure("busy"), again_at).unwrap();
+    assert_eq!(ahead(2), Some(vec![2]));
+    assert_eq!(queue.ahead(ids[0]).unwrap().unwrap().ready_at, Some(again_at));
     queue.cancel(ids[1]).unwrap();
     assert_eq!(ahead(1), None);
-    assert_eq!(ahead(2), Some(Ahead { jobs: 0, bytes: 0 }));
+    assert_eq!(ahead(2), Some(vec![]));
     assert_eq!(queue.ahead(JobId::new()).unwrap(), None);
+    drop(queue);
+    let queue = bed.open();
+    let ahead = |n: usize| queue.ahead(ids[n]).unwrap().map(|ahead| ahead.jobs);
+    assert_eq!([0, 1, 2].map(ahead), [Some(0), None, Some(0)], "after a restart");
+    queue.sweep(again_at).unwrap();
+    assert_eq!([0, 1, 2].map(ahead), [Some(0), None, Some(1)], "its time has come");
 }
 
 pub(in crate::queue) fn lists_are_paged_newest_first(bed: &Bed) {

@@ -127,7 +127,7 @@ fn take_oldest(
         })
         .optional()?;
     let Some((seq, read)) = taken else { return Ok(None) };
-    tx.counts.queued -= 1;
+    tx.unqueue(seq);
     let (job, fence, in_file, company) = match read {
         Ok(read) => read,
         Err(why) if rows::is_damage(&why) => return Ok(Some(Err(Damaged { seq, why }))),

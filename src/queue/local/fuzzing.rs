@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use super::backlog::SharedBacklog;
 use super::claim::{self, Claiming};
 use super::submit::Body;
 use super::writer::{Counts, Tx};
@@ -311,7 +312,8 @@ impl Shelf {
         }
         // Errors are as good as values here.
         drop(deliveries::ledger(&self.conn, id));
-        drop(look::ahead(&self.conn, id));
+        drop(look::place(&self.conn, id));
+        let backlog = SharedBacklog::load(&self.conn).expect("a backlog");
         for other in others {
             assert_eq!(self.job(other.id), *other);
             for state in [None, Some(other.state)] {
@@ -320,7 +322,8 @@ impl Shelf {
                 assert!(listed.contains(other), "{listed:?}");
             }
         }
-        assert!(look::ahead(&self.conn, others[1].id).expect("a place").is_some());
+        let place = look::place(&self.conn, others[1].id).expect("a place");
+        assert!(place.is_some_and(|(seq, _)| backlog.ahead(seq).is_some()));
         let output = look::output(&self.conn, others[0].id, &self.spool).expect("an output");
         assert_eq!(output, Some(text("done")));
     }
@@ -417,7 +420,8 @@ impl Shelf {
         &mut self,
         work: impl FnOnce(&mut Tx<'_>) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let mut tx = Tx::new(&self.conn, self.counts);
+        let nothing_queued = SharedBacklog::default();
+        let mut tx = Tx::new(&self.conn, self.counts, &nothing_queued);
         let value = work(&mut tx)?;
         self.counts = tx.counts;
         Ok(value)

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::rows::{self, signed, to_json};
+use super::backlog::Entry;
+use super::rows::{self, queued_columns, signed, to_json};
 use super::writer::{Leftover, Tx};
 use crate::job::{DeliveryId, Failure, JobId, State, Timestamp, Transition};
 use crate::queue::{Canceled, LeaseId, Outcome, Recorded, StoredData, StoredOutput, delivery_host};
@@ -143,63 +144,77 @@ pub(super) fn retry(
     failure: &Failure,
     ready_at: Timestamp,
 ) -> rusqlite::Result<Recorded> {
-    let changed = tx
+    let queued = tx
         .conn
-        .prepare_cached(
+        .prepare_cached(concat!(
             "UPDATE jobs SET state = ?1, ready_at = ?2, error_code = ?3, error_message = ?4
-             WHERE id = ?5 AND state = 'running' AND fence = ?6",
-        )?
-        .execute(params![
-            running_after(Transition::Retry).as_str(),
-            ready_at,
-            failure.code,
-            failure.message,
-            lease.job.to_string(),
-            signed(lease.fence),
-        ])?;
-    if changed == 0 {
-        return Ok(Recorded::Stale);
-    }
+             WHERE id = ?5 AND state = 'running' AND fence = ?6
+             RETURNING ",
+            queued_columns!()
+        ))?
+        .query_row(
+            params![
+                running_after(Transition::Retry).as_str(),
+                ready_at,
+                failure.code,
+                failure.message,
+                lease.job.to_string(),
+                signed(lease.fence),
+            ],
+            |row| rows::queued(row, false),
+        )
+        .optional()?;
+    let Some((seq, entry)) = queued else { return Ok(Recorded::Stale) };
     tx.counts.running -= 1;
-    tx.counts.queued += 1;
+    tx.queue(seq, entry);
     Ok(Recorded::Yes)
 }
 
 /// Gives an attempt back. The fence stays: the attempt's number is used again, its right is not.
 pub(super) fn release(tx: &mut Tx<'_>, lease: LeaseId) -> rusqlite::Result<Recorded> {
-    let changed = tx
+    let queued = tx
         .conn
-        .prepare_cached(
+        .prepare_cached(concat!(
             "UPDATE jobs SET state = ?1, attempt = max(attempt - 1, 0), ready_at = NULL
-             WHERE id = ?2 AND state = 'running' AND fence = ?3",
-        )?
-        .execute(params![
-            running_after(Transition::Release).as_str(),
-            lease.job.to_string(),
-            signed(lease.fence)
-        ])?;
-    if changed == 0 {
-        return Ok(Recorded::Stale);
-    }
+             WHERE id = ?2 AND state = 'running' AND fence = ?3
+             RETURNING ",
+            queued_columns!()
+        ))?
+        .query_row(
+            params![
+                running_after(Transition::Release).as_str(),
+                lease.job.to_string(),
+                signed(lease.fence)
+            ],
+            |row| rows::queued(row, true),
+        )
+        .optional()?;
+    let Some((seq, entry)) = queued else { return Ok(Recorded::Stale) };
     tx.counts.running -= 1;
-    tx.counts.queued += 1;
+    tx.queue(seq, entry);
     tx.announce(lease.job);
     Ok(Recorded::Yes)
 }
 
 /// Gives every attempt back: none of the leases is good any more.
 pub(super) fn release_all(tx: &mut Tx<'_>) -> rusqlite::Result<usize> {
-    let changed = tx
+    let queued: Vec<(i64, Entry)> = tx
         .conn
-        .prepare_cached(
+        .prepare_cached(concat!(
             "UPDATE jobs SET state = ?1, attempt = max(attempt - 1, 0), ready_at = NULL
-             WHERE state = 'running'",
-        )?
-        .execute([running_after(Transition::Release).as_str()])?;
-    tx.counts.running -= changed;
-    tx.counts.queued += changed;
+             WHERE state = 'running'
+             RETURNING ",
+            queued_columns!()
+        ))?
+        .query_map([running_after(Transition::Release).as_str()], |row| rows::queued(row, true))?
+        .collect::<rusqlite::Result<_>>()?;
+    let released = queued.len();
+    tx.counts.running -= released;
+    for (seq, entry) in queued {
+        tx.queue(seq, entry);
+    }
     tx.refill();
-    Ok(changed)
+    Ok(released)
 }
 
 /// Ends a job that is not finished; deletes one that is.
@@ -234,7 +249,7 @@ pub(super) fn cancel(
         tx.counts.running -= 1;
         Ok(Some(Canceled::Running))
     } else {
-        tx.counts.queued -= 1;
+        tx.unqueue(ended.seq);
         Ok(Some(Canceled::Queued))
     }
 }

@@ -3,8 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::{self, job_columns, select_job};
-use crate::job::{Job, JobId};
-use crate::queue::{Ahead, Page, StoredOutput};
+use crate::job::{Job, JobId, Timestamp};
+use crate::queue::{Page, StoredOutput};
 use crate::spool::Spool;
 
 /// One job.
@@ -52,19 +52,12 @@ pub(super) fn list(conn: &Connection, page: &Page) -> rusqlite::Result<Vec<Job>>
     }
 }
 
-/// What will be claimed before a queued job. Jobs that wait for a time stand in nobody's way.
-pub(super) fn ahead(conn: &Connection, id: JobId) -> rusqlite::Result<Option<Ahead>> {
-    let seq: Option<i64> = conn
-        .prepare_cached("SELECT seq FROM jobs WHERE id = ?1 AND state = 'queued'")?
-        .query_row([id.to_string()], |row| row.get(0))
-        .optional()?;
-    let Some(seq) = seq else { return Ok(None) };
-    conn.prepare_cached(
-        // A sum of integers that overflows is an error, and one damaged length would be enough.
-        "SELECT count(*), CAST(max(total(input_bytes), 0) AS INTEGER) FROM jobs INDEXED BY jobs_ready
-         WHERE state = 'queued' AND ready_at IS NULL AND seq < ?1",
-    )?
-    .query_row([seq], |row| {
-        Ok(Some(Ahead { jobs: rows::length(row, 0)?, bytes: rows::length(row, 1)? }))
-    })
+/// Where a queued job stands in the order of claims, and the time it waits for; `None` for any other.
+pub(super) fn place(
+    conn: &Connection,
+    id: JobId,
+) -> rusqlite::Result<Option<(i64, Option<Timestamp>)>> {
+    conn.prepare_cached("SELECT seq, ready_at FROM jobs WHERE id = ?1 AND state = 'queued'")?
+        .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased};
 
+use self::backlog::SharedBacklog;
 use self::claim::{Claimed, ClaimedBody, Claiming};
 use self::condition::Condition;
 use self::readers::Readers;
@@ -23,6 +24,7 @@ use super::*;
 use crate::crew::Never;
 use crate::spool::{NewInput, Spool};
 
+mod backlog;
 mod claim;
 mod condition;
 mod deliveries;
@@ -98,6 +100,7 @@ pub(crate) struct LocalQueue {
     limits: Limits,
     spool: Arc<Spool>,
     counts: Arc<SharedCounts>,
+    backlog: Arc<SharedBacklog>,
     ready: Ready,
     leases: Arc<Leases>,
     /// Given up by [`Queue::close`], which closes `closed`.
@@ -315,14 +318,14 @@ impl Queue for LocalQueue {
     }
 
     fn ahead(&self, id: JobId) -> Result<Option<Ahead>, QueueError> {
-        Ok(look::ahead(&self.readers.get(), id)?)
+        let place = look::place(&self.readers.get(), id)?;
+        // The job may have been claimed between the two looks.
+        Ok(place.and_then(|(seq, ready_at)| Some(Ahead { ready_at, ..self.backlog.ahead(seq)? })))
     }
 
-    fn has_its_share(&self, sender: &str) -> Result<bool, QueueError> {
-        let bounds = submit::Bounds::of(&self.limits);
-        Ok(bounds
-            .sender
-            .map_or(Ok(false), |share| submit::has_its_share(&self.readers.get(), sender, share))?)
+    fn has_its_share(&self, sender: &str) -> bool {
+        let share = submit::Bounds::of(&self.limits).sender;
+        share.is_some_and(|share| self.backlog.queued_by(sender) >= share)
     }
 
     fn depth(&self) -> Depth {

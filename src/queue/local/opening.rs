@@ -29,18 +29,28 @@ impl LocalQueue {
             let why = if room.is_full() { ": the disk is full, make room on it" } else { "" };
             QueueError(format!("{}: {}{why}", path.display(), error.0))
         })?;
-        let Opened { conn, disk, condition, readers, recovered, counts } = opened;
+        let Opened { conn, disk, condition, readers, recovered, counts, backlog } = opened;
+        let backlog = Arc::new(backlog);
         room.restore();
         let (announcer, ready) = ready::channel(limits.max_queued);
         announcer.refill(&conn);
         let shared_counts = Arc::new(SharedCounts::default());
-        let writer = Writer::start(conn, counts, Arc::clone(&shared_counts), announcer, disk, lock)
-            .map_err(|error| QueueError(format!("its writer cannot be started: {error}")))?;
+        let writer = Writer::start(
+            conn,
+            counts,
+            Arc::clone(&shared_counts),
+            Arc::clone(&backlog),
+            announcer,
+            disk,
+            lock,
+        )
+        .map_err(|error| QueueError(format!("its writer cannot be started: {error}")))?;
         let (open, closed) = bounded(0);
         let queue = LocalQueue {
             limits,
             spool,
             counts: shared_counts,
+            backlog,
             ready,
             leases: Leases::new(),
             open: Mutex::new(Some(open)),
@@ -62,6 +72,7 @@ struct Opened {
     readers: Readers,
     recovered: Recovered,
     counts: Counts,
+    backlog: SharedBacklog,
 }
 
 fn open_store(path: &Path, spool: &Arc<Spool>, limits: &Limits) -> Result<Opened, QueueError> {
@@ -73,8 +84,9 @@ fn open_store(path: &Path, spool: &Arc<Spool>, limits: &Limits) -> Result<Opened
     let disk = Disk::watch(&mut conn, path, room, Arc::clone(&condition))?;
     wal::tell(&log, &conn)?;
     let (recovered, counts) = recovery::recover(&mut conn, spool, limits, Timestamp::now())?;
+    let backlog = SharedBacklog::load(&conn)?;
     let readers = Readers::open(path)?;
-    Ok(Opened { conn, disk, condition, readers, recovered, counts })
+    Ok(Opened { conn, disk, condition, readers, recovered, counts, backlog })
 }
 
 /// Deletes what needs no store to be known as useless, and gives up the reserve where the disk is short: a

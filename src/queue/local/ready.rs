@@ -31,9 +31,13 @@ pub(super) struct Ready {
     behind: Arc<AtomicBool>,
 }
 
-/// A channel that holds `bound` ids.
-pub(super) fn channel(bound: usize) -> (Announcer, Ready) {
-    let (sender, receiver) = bounded(bound);
+/// Ids that the channel holds. Of more ready jobs the oldest are announced, and the next when those are
+/// claimed: what waits takes no room here, and one refill does not hold the writer up for long.
+const ANNOUNCED: usize = 1024;
+
+/// A channel of ids, of at most `max_queued` ready jobs.
+pub(super) fn channel(max_queued: usize) -> (Announcer, Ready) {
+    let (sender, receiver) = bounded(max_queued.min(ANNOUNCED));
     let behind = Arc::new(AtomicBool::new(false));
     (Announcer { ids: sender, behind: Arc::clone(&behind) }, Ready { ids: receiver, behind })
 }

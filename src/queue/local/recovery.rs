@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::backlog::SharedBacklog;
 use super::jobs::{self, Ended};
 use super::rows;
 use super::writer::{Counts, Tx};
@@ -55,7 +56,8 @@ fn give_up_worn_out(conn: &Connection, limits: &Limits, now: Timestamp) -> rusql
         .filter_map(rows::undamaged)
         .collect::<rusqlite::Result<_>>()?;
     // Nothing is announced and no count kept: that begins when everything is taken back.
-    let mut tx = Tx::new(conn, Counts::default());
+    let nothing_queued = SharedBacklog::default();
+    let mut tx = Tx::new(conn, Counts::default(), &nothing_queued);
     for (id, ended) in &worn_out {
         give_up(&mut tx, *id, ended, limits, now)?;
     }

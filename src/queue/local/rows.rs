@@ -6,6 +6,8 @@ use std::str::FromStr;
 use rusqlite::types::{FromSql, Type, ValueRef};
 use rusqlite::{Row, ToSql};
 
+use super::backlog::Entry;
+use crate::estimator::Load;
 use crate::job::{
     Callback, Delivery, DeliveryAttempt, DeliveryState, Failure, InputInfo, Job, Sha256, State,
     Timestamp,
@@ -41,7 +43,28 @@ macro_rules! select_job {
     };
 }
 
-pub(super) use {job_columns, select_job};
+/// What the backlog keeps of a queued job, in the order that [`queued`] reads it.
+macro_rules! queued_columns {
+    () => {
+        "seq, task, input_type, input_bytes, duration_s, sender"
+    };
+}
+
+/// Every queued job that `$index` holds, in its order.
+macro_rules! select_queued {
+    ($index:literal, $which:literal) => {
+        concat!(
+            "SELECT ",
+            $crate::queue::local::rows::queued_columns!(),
+            " FROM jobs INDEXED BY ",
+            $index,
+            " WHERE state = 'queued' AND ",
+            $which
+        )
+    };
+}
+
+pub(super) use {job_columns, queued_columns, select_job, select_queued};
 
 /// How many columns [`job_columns`] has.
 pub(super) const JOB_COLUMNS: usize = 18;
@@ -93,6 +116,22 @@ pub(super) fn unfinished_job(row: &Row<'_>) -> rusqlite::Result<Job> {
         warnings: warnings(row, 17)?,
         callback,
     })
+}
+
+/// A queued job from [`queued_columns`], and its place. A damaged row counts as well as it can: it
+/// stands in the queue, too.
+pub(super) fn queued(row: &Row<'_>, ready: bool) -> rusqlite::Result<(i64, Entry)> {
+    let text = |column| -> rusqlite::Result<Option<String>> {
+        let value = row.get_ref(column)?;
+        let bytes = value.as_bytes_or_null().ok().flatten();
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+    };
+    let (task, content_type, sender) = (text(1)?, text(2)?, text(5)?);
+    let bytes = u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0);
+    let load =
+        Load::of(task.as_deref().unwrap_or_default(), content_type.as_deref(), bytes, row.get(4)?);
+    let sender = sender.unwrap_or_default().into();
+    Ok((row.get(0)?, Entry { load, sender, ready }))
 }
 
 /// An output from `kind, body, file, file_name, file_type, file_bytes, formats, warnings`.

@@ -13,7 +13,7 @@ const TABLES: &str = include_str!("schema.sql");
 /// Grows with every change of the tables. Kept as `PRAGMA user_version`.
 const VERSION: i64 = 1 + UPGRADES.len() as i64;
 /// What makes a store of each earlier version, 1 and so on, into one of the next.
-const UPGRADES: [&str; 5] = [
+const UPGRADES: [&str; 6] = [
     "ALTER TABLE jobs ADD COLUMN sender TEXT NOT NULL DEFAULT '';
      CREATE INDEX jobs_by_sender ON jobs (sender) WHERE state = 'queued';",
     "CREATE INDEX deliveries_by_time ON deliveries (due_at) WHERE state = 'pending';",
@@ -24,6 +24,9 @@ const UPGRADES: [&str; 5] = [
      CREATE INDEX jobs_expiring ON jobs (held, expires_at) WHERE expires_at IS NOT NULL;",
     "ALTER TABLE jobs ADD COLUMN crashes INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE jobs ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;",
+    "DROP INDEX jobs_by_sender;
+     DROP INDEX jobs_ready;
+     CREATE INDEX jobs_ready ON jobs (seq) WHERE state = 'queued' AND ready_at IS NULL;",
 ];
 /// Marks the file as ringback's: "RING". Kept as `PRAGMA application_id`.
 const APPLICATION: i64 = 0x5249_4e47;

@@ -32,16 +32,14 @@ CREATE TABLE jobs (
     held            INTEGER NOT NULL DEFAULT 0    -- 1: finished, and kept beyond expires_at while its delivery is pending
 ) STRICT;
 
--- Claiming takes the first of these; positions are counted in it. The planner would rather sort what
+-- Claiming takes the first of these. The planner would rather sort what
 -- jobs_by_state finds: queries name the index they are to use.
-CREATE INDEX jobs_ready ON jobs (seq, input_bytes) WHERE state = 'queued' AND ready_at IS NULL;
+CREATE INDEX jobs_ready ON jobs (seq) WHERE state = 'queued' AND ready_at IS NULL;
 CREATE INDEX jobs_waiting ON jobs (ready_at) WHERE state = 'queued' AND ready_at IS NOT NULL;
 -- What a repeated request is recognised by.
 CREATE INDEX jobs_unfinished ON jobs (fingerprint, client) WHERE state IN ('queued', 'running');
 -- A sweep passes by the jobs whose delivery is pending: there may be many, and each would be looked at again and again.
 CREATE INDEX jobs_expiring ON jobs (held, expires_at) WHERE expires_at IS NOT NULL;
--- How many of one sender's jobs wait.
-CREATE INDEX jobs_by_sender ON jobs (sender) WHERE state = 'queued';
 CREATE INDEX jobs_by_state ON jobs (state, id);
 
 -- Inputs too small for a file of their own, until their job has finished.

@@ -4,8 +4,10 @@ use ring::digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Limits;
+use super::backlog::Entry;
 use super::rows::{self, signed, to_json};
 use super::writer::Tx;
+use crate::estimator::Load;
 use crate::job::{Callback, DeliveryState, Job, JobId, State};
 use crate::queue::{Submission, SubmitError, Submitted};
 
@@ -57,31 +59,18 @@ pub(super) fn submit(
         return Ok(Err(SubmitError::Full));
     }
     if let Some(share) = bounds.sender
-        && has_its_share(tx.conn, &request.sender, share)?
+        && tx.queued_by(&request.sender) >= share
     {
         return Ok(Err(SubmitError::ShareTaken));
     }
     let seq = insert(tx.conn, &request, &parameters, &fingerprint, &body)?;
     remember_key(tx.conn, &request, seq)?;
-    tx.counts.queued += 1;
+    let input = &request.input;
+    let content_type = input.content_type.as_deref();
+    let load = Load::of(&request.task, content_type, input.bytes, input.duration_s);
+    tx.queue(seq, Entry { load, sender: request.sender.as_str().into(), ready: true });
     tx.announce(request.id);
     Ok(Ok(Submitted::New(Box::new(new_job(request)))))
-}
-
-/// Whether so many jobs of this sender wait. Looks at no more of them than that.
-pub(super) fn has_its_share(
-    conn: &Connection,
-    sender: &str,
-    share: usize,
-) -> rusqlite::Result<bool> {
-    let share = signed(share as u64);
-    let waiting: i64 = conn
-        .prepare_cached(
-            "SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_by_sender
-                                   WHERE sender = ?1 AND state = 'queued' LIMIT ?2)",
-        )?
-        .query_row(params![sender, share], |row| row.get(0))?;
-    Ok(waiting >= share)
 }
 
 /// What makes two requests of one client the same. Each part is led by its length, so that no two lists

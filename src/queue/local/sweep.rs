@@ -31,7 +31,8 @@ pub(super) fn ready(tx: &mut Tx<'_>, now: Timestamp) -> rusqlite::Result<usize> 
         .filter_map(rows::undamaged)
         .collect::<rusqlite::Result<_>>()?;
     readied.sort_unstable();
-    for (_, id) in &readied {
+    for (seq, id) in &readied {
+        tx.make_ready(*seq);
         tx.announce(*id);
     }
     // Should word of a ready job ever have been lost, this is where it is made good.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
+use super::backlog::{Entry, Move, SharedBacklog};
 use super::disk::Disk;
 use super::ready::Announcer;
 use super::unstored::Unstored;
@@ -97,6 +98,8 @@ pub(super) enum Leftover {
 pub(super) struct Tx<'c> {
     pub(super) conn: &'c Connection,
     pub(super) counts: Counts,
+    backlog: &'c SharedBacklog,
+    moves: Vec<Move>,
     ready: Vec<JobId>,
     refill: bool,
     move_log: bool,
@@ -104,15 +107,43 @@ pub(super) struct Tx<'c> {
 }
 
 impl<'c> Tx<'c> {
-    pub(super) fn new(conn: &'c Connection, counts: Counts) -> Tx<'c> {
+    pub(super) fn new(conn: &'c Connection, counts: Counts, backlog: &'c SharedBacklog) -> Tx<'c> {
         Tx {
             conn,
             counts,
+            backlog,
+            moves: Vec::new(),
             ready: Vec::new(),
             refill: false,
             move_log: false,
             leftovers: Vec::new(),
         }
+    }
+
+    /// A job is queued.
+    pub(super) fn queue(&mut self, seq: i64, entry: Entry) {
+        self.counts.queued += 1;
+        self.moves.push(Move::Enter(seq, entry));
+    }
+
+    /// The time that a queued job waited for has come.
+    pub(super) fn make_ready(&mut self, seq: i64) {
+        self.moves.push(Move::Ready(seq));
+    }
+
+    /// A job is not queued any more.
+    pub(super) fn unqueue(&mut self, seq: i64) {
+        self.counts.queued -= 1;
+        self.moves.push(Move::Leave(seq));
+    }
+
+    /// How many of a sender's jobs are queued. A job that leaves in this very transaction still counts.
+    pub(super) fn queued_by(&self, sender: &str) -> usize {
+        let entered = self
+            .moves
+            .iter()
+            .filter(|step| matches!(step, Move::Enter(_, entry) if *entry.sender == *sender));
+        self.backlog.queued_by(sender) + entered.count()
     }
 
     /// A job has become ready.
@@ -154,6 +185,7 @@ impl Writer {
         conn: Connection,
         counts: Counts,
         shared_counts: Arc<SharedCounts>,
+        backlog: Arc<SharedBacklog>,
         announcer: Announcer,
         disk: Disk,
         lock: File,
@@ -161,7 +193,7 @@ impl Writer {
         let (commands, incoming) = bounded(WAITING);
         shared_counts.store(counts);
         let syncs = Survives::PowerCut;
-        let desk = Desk { conn, counts, shared_counts, announcer, disk, syncs };
+        let desk = Desk { conn, counts, shared_counts, backlog, announcer, disk, syncs };
         let mut crew = Crew::new();
         crew.hire("store-writer", move || {
             desk.run(&incoming);
@@ -294,6 +326,7 @@ struct Desk {
     conn: Connection,
     counts: Counts,
     shared_counts: Arc<SharedCounts>,
+    backlog: Arc<SharedBacklog>,
     announcer: Announcer,
     disk: Disk,
     /// What commits survive as the connection is set now.
@@ -364,6 +397,7 @@ impl Desk {
     fn hold(&mut self, after: After) {
         self.counts = after.counts;
         self.shared_counts.store(after.counts);
+        self.backlog.apply(after.moves);
         self.announcer.announce(&after.ready, &self.conn);
         if after.refill {
             self.announcer.refill(&self.conn);
@@ -377,10 +411,10 @@ impl Desk {
         let survives = batch.iter().map(|command| command.survives()).max();
         self.sync_for(survives.unwrap_or(Survives::Kill))?;
         self.run_cached("BEGIN IMMEDIATE")?;
-        let mut tx = Tx::new(&self.conn, self.counts);
+        let mut tx = Tx::new(&self.conn, self.counts, &self.backlog);
         for command in batch {
             self.run_cached("SAVEPOINT command")?;
-            let (counts, ready) = (tx.counts, tx.ready.len());
+            let (counts, ready, moves) = (tx.counts, tx.ready.len(), tx.moves.len());
             if let Err(error) = command.apply(&mut tx) {
                 // Some errors (a full disk among them) may end the whole transaction, and there may
                 // be room for all of it.
@@ -392,12 +426,18 @@ impl Desk {
                 self.disk.condition.refused(&error);
                 tx.counts = counts;
                 tx.ready.truncate(ready);
+                tx.moves.truncate(moves);
                 self.run_cached("ROLLBACK TO command")?;
             }
             self.run_cached("RELEASE command")?;
         }
-        let after =
-            After { counts: tx.counts, ready: tx.ready, refill: tx.refill, move_log: tx.move_log };
+        let after = After {
+            counts: tx.counts,
+            moves: tx.moves,
+            ready: tx.ready,
+            refill: tx.refill,
+            move_log: tx.move_log,
+        };
         self.run_cached("COMMIT")?;
         self.disk.measure(&self.conn);
         Ok(after)
@@ -439,6 +479,7 @@ impl Desk {
 /// What holds after a commit.
 struct After {
     counts: Counts,
+    moves: Vec<Move>,
     ready: Vec<JobId>,
     refill: bool,
     move_log: bool,

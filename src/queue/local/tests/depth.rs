@@ -76,6 +76,8 @@ fn work(queue: &Arc<dyn Queue>) {
         queue.list(&Page { state, after: Some(id), limit: 20 }).unwrap();
     }
     queue.get(id).unwrap();
+    assert!(queue.ahead(id).unwrap().is_some_and(|ahead| ahead.jobs >= SHALLOW as u64));
+    assert!(!queue.has_its_share("ann"));
     queue.release(queue.take().lease).unwrap();
     queue.retry(queue.take().lease, failure("busy"), secs_ago(1)).unwrap();
     queue.take();
@@ -99,7 +101,7 @@ fn steps_at(depth: usize) -> BTreeMap<String, i32> {
     pile_up(folder.path(), depth);
     let steps = Steps::default();
     COUNTED.set(Some(Arc::clone(&steps)));
-    let limits = Limits { max_queued: 1_000_000, ..LIMITS };
+    let limits = Limits { max_queued: 1_000_000, per_client: 900_000, ..LIMITS };
     let spool = Arc::new(Spool::open(&folder.path().join("spool")).unwrap());
     let queue: Arc<dyn Queue> = Arc::new(LocalQueue::open(folder.path(), spool, limits).unwrap().0);
     COUNTED.set(None);

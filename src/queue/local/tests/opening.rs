@@ -77,7 +77,7 @@ fn a_store_of_the_first_version_is_brought_up_to_date() {
     let Submitted::New(job) = queue.submit(ask("one")).unwrap() else { panic!("a new job") };
     drop(queue);
     let store = rusqlite::Connection::open(folder.path().join("ringback.db")).unwrap();
-    let first = "DROP INDEX deliveries_by_time; DROP INDEX jobs_by_sender; ALTER TABLE jobs DROP COLUMN sender;
+    let first = "DROP INDEX deliveries_by_time; ALTER TABLE jobs DROP COLUMN sender;
                  ALTER TABLE jobs DROP COLUMN warnings;
                  DROP INDEX jobs_expiring; ALTER TABLE jobs DROP COLUMN held;
                  CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE expires_at IS NOT NULL;
