@@ -135,6 +135,39 @@ fn a_long_recording_is_cut_in_its_pauses() {
     assert!(last.end.as_secs_f64() > begins[3] + 9.0 && last.end <= transcript.duration);
 }
 
+/// As many seconds of `piece` as there are in ten, one after the other.
+fn looped(piece: &[f32]) -> Vec<f32> {
+    piece.iter().copied().cycle().take(10 * RATE).collect()
+}
+
+#[test]
+fn a_second_that_comes_again_and_again_took_thousands_of_steps() {
+    let speech = open("jfk.wav").read_to_end().unwrap();
+    let piece = |from: f32, seconds: f32| {
+        let start = (from * RATE as f32) as usize;
+        looped(&speech[start..start + (seconds * RATE as f32) as usize])
+    };
+    let ordinary = hear(wav(&speech[..10 * RATE]));
+    assert!((15..60).contains(&ordinary.decoder_steps), "{}", ordinary.decoder_steps);
+    assert_eq!(ordinary.warnings, []);
+    for (from, seconds) in [(0.3, 1.0), (8.0, 2.0)] {
+        let progress = Cell::new(Vec::new());
+        let watch = Watch {
+            is_canceled: &|| false,
+            progress: &|done| progress.set([progress.take(), vec![done]].concat()),
+        };
+        let mut reader = wav(&piece(from, seconds));
+        let options = Options::default();
+        let transcript = engine().transcribe(&mut reader, &options, 1, &watch).unwrap();
+        let steps = transcript.decoder_steps;
+        assert!(steps <= 1000, "{seconds} s from {from}: {steps} steps for {}", transcript.text());
+        let seen = progress.take();
+        assert!(seen.is_sorted() && seen.iter().all(|done| (0.0..=1.0).contains(done)), "{seen:?}");
+        let moved = seen.iter().filter(|done| (0.01..0.99).contains(*done)).count();
+        assert!(moved > 5, "progress stood still: {seen:?}");
+    }
+}
+
 #[test]
 fn a_canceled_transcription_ends_soon_and_harms_nobody() {
     let (asked, watched) = (Cell::new(0), Cell::new(0));

@@ -13,16 +13,22 @@ use whisper_rs::{
 };
 
 use super::calls::{Calls, Share};
+use super::effort::{self, Alphabet, Effort};
 use super::pool::Pool;
 use super::windows::{Cuts, Window, Windows};
-use super::{EngineError, Language, Options, Segment, Transcript, Watch, build, quieten, speech};
-use crate::audio::{Reader, playing_time};
+use super::{
+    EngineError, Language, Options, Segment, Transcript, Watch, build, quieten, repeats, speech,
+};
+use crate::audio::{Reader, SAMPLE_RATE, playing_time};
 use crate::model::{self, ModelInfo};
 
 /// Whisper looks at the last 223 tokens of a prompt, which are never longer than this in bytes.
 const PROMPT_MAX: usize = 2048;
 /// The longest stretch that Whisper is given at once: 19 MB of samples, and half as much again inside.
 const WINDOW: Duration = Duration::from_secs(300);
+/// The shortest stretch that is handed to whisper.cpp: a tenth of a second. It finds nothing in shorter
+/// ones, and reads behind the end of those under 201 samples.
+const SAMPLES_MIN: usize = SAMPLE_RATE as usize / 10;
 /// Whether OpenBLAS does the matrix work. A second thread then makes it slower (0.84 s instead of 0.71 s
 /// for 11 s of speech on two cores): the two libraries' threads get into each other's way.
 const ON_BLAS: bool = cfg!(feature = "openblas");
@@ -126,10 +132,14 @@ impl Engine {
         let mut segments: Vec<Segment> = Vec::new();
         let mut heard = asked;
         let mut done = 0.0;
+        let mut decoder_steps = 0;
         let mut windows = Windows::new(recording, self.cuts);
         while let Some(window) = next_window(&mut windows, watch)? {
             let share = Share { watch, from: done, to: window.done_with_it };
-            let (language, found) = self.transcribe_window(parameters.clone(), &window, &share)?;
+            let effort = Effort::new(window.samples.len(), self.alphabet());
+            let (language, found) =
+                self.transcribe_window(parameters.clone(), &window, &share, &effort)?;
+            decoder_steps += effort.steps();
             if heard.is_none() && !found.is_empty() {
                 heard = language;
             }
@@ -141,7 +151,9 @@ impl Engine {
             language: heard.unwrap_or_else(Language::english),
             translated: options.translate,
             duration: recording.playing_time(),
+            warnings: repeats::warnings(&segments, self.model.token_eot()),
             segments,
+            decoder_steps,
         })
     }
 
@@ -151,13 +163,17 @@ impl Engine {
         parameters: FullParams<'_, '_>,
         window: &Window<'_>,
         share: &Share<'_>,
+        effort: &Effort,
     ) -> Result<(Option<Language>, Vec<Segment>), EngineError> {
+        if window.samples.len() < SAMPLES_MIN {
+            return Ok((None, Vec::new()));
+        }
         let (seat, idle) = self.states.take();
         let mut state = match idle {
             Some(state) => state,
             None => self.model.create_state().map_err(model_error)?,
         };
-        let found = self.pass(&mut state, parameters, window, share)?;
+        let found = self.pass(&mut state, parameters, window, share, effort)?;
         let language = Language::from_id(state.full_lang_id_from_state());
         seat.keep(state);
         Ok((language, found))
@@ -170,8 +186,9 @@ impl Engine {
         mut parameters: FullParams<'_, '_>,
         window: &Window<'_>,
         share: &Share<'_>,
+        effort: &Effort,
     ) -> Result<Vec<Segment>, EngineError> {
-        let calls = Calls::new(share);
+        let calls = Calls::new(share, effort);
         calls.install(&mut parameters);
         let result = state.full(parameters, window.samples);
         calls.go_on_panicking();
@@ -182,6 +199,14 @@ impl Engine {
         }
         let eot = self.model.token_eot();
         Ok(state.as_iter().filter_map(|raw| segment(&raw, window, eot)).collect())
+    }
+
+    fn alphabet(&self) -> Alphabet {
+        Alphabet {
+            end_of_text: self.model.token_eot(),
+            first_timestamp: self.model.token_beg(),
+            tokens: usize::try_from(self.model.n_vocab()).unwrap_or(0),
+        }
     }
 
     /// A prompt in the model's alphabet.
@@ -217,10 +242,12 @@ fn parameters_for(language: Option<Language>) -> FullParams<'static, 'static> {
         Mutex::new(BTreeMap::new());
     let mut made = MADE.lock().expect("invariant: no panic under this lock");
     let parameters = made.entry(language).or_insert_with(|| {
-        let mut parameters = FullParams::new(SamplingStrategy::Greedy { best_of: 5 });
+        let mut parameters =
+            FullParams::new(SamplingStrategy::Greedy { best_of: effort::CANDIDATES });
         parameters.set_language(language.map(Language::code));
         // A state would carry the text of one recording into the next.
         parameters.set_no_context(true);
+        parameters.set_temperature_inc(effort::TEMPERATURE_STEP);
         parameters.set_print_progress(false);
         parameters.set_print_timestamps(false);
         parameters

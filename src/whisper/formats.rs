@@ -120,7 +120,14 @@ mod tests {
 
     fn transcript(segments: Vec<Segment>) -> Transcript {
         let duration = Duration::from_millis(11_000);
-        Transcript { language: Language::english(), translated: false, duration, segments }
+        Transcript {
+            language: Language::english(),
+            translated: false,
+            duration,
+            segments,
+            warnings: Vec::new(),
+            decoder_steps: 0,
+        }
     }
 
     fn two() -> Transcript {

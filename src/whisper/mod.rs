@@ -3,12 +3,14 @@
 
 mod build;
 mod calls;
+mod effort;
 mod engine;
 mod error;
 mod formats;
 mod language;
 mod options;
 mod pool;
+mod repeats;
 mod speech;
 mod task;
 mod transcript;

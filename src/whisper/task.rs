@@ -134,9 +134,10 @@ impl Transcribe {
 }
 
 fn output(transcript: &Transcript) -> Output {
-    FORMATS.iter().fold(Output::text(transcript.text()), |output, format| {
+    let output = FORMATS.iter().fold(Output::text(transcript.text()), |output, format| {
         output.with_format(format.name, format.content_type, (format.write)(transcript))
-    })
+    });
+    transcript.warnings.iter().cloned().fold(output, Output::with_warning)
 }
 
 fn bad_parameter(message: String) -> TaskError {

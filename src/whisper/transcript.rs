@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Language;
 use super::formats::FORMATS;
+use crate::warning::Warning;
 
 /// What was said in a recording.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,10 @@ pub struct Transcript {
     pub duration: Duration,
     /// In the order of time; those without speech are left out.
     pub segments: Vec<Segment>,
+    /// How the text may fall short of the recording.
+    pub warnings: Vec<Warning>,
+    /// Steps that the decoder took, one for each token of each candidate: the work it was.
+    pub decoder_steps: u64,
 }
 
 /// A piece of a transcript, a sentence or so.
