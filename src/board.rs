@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use crate::estimator::{Load, Running};
-use crate::job::{JobId, Timestamp};
+use crate::job::JobId;
 use crate::task::Pulse;
 
 /// The workers at their posts, by number.
@@ -15,7 +16,7 @@ pub(crate) struct Board(Mutex<BTreeMap<usize, Line>>);
 /// What one worker does.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    pub(crate) since: Timestamp,
+    pub(crate) since: Instant,
     /// `None` while it waits for a job.
     pub(crate) work: Option<Work>,
 }
@@ -77,7 +78,7 @@ impl Post<'_> {
     }
 
     fn write(&self, work: Option<Work>) {
-        let line = Line { since: Timestamp::now(), work };
+        let line = Line { since: Instant::now(), work };
         self.board.lock().insert(self.number, line);
     }
 }
@@ -99,7 +100,7 @@ impl Drop for Busy<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use super::*;
 

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 
 use crate::crew::{Crew, Never};
-use crate::job::Timestamp;
 use crate::repeated::Repeated;
 use crate::shared::Shared;
 
-/// Looks again at least this often, for the case that the clock was set.
+/// Looks again at least this often, for the case that the machine was suspended.
 const LONGEST_REST: Duration = Duration::from_secs(600);
 /// Looks again at most this often without being called.
 const SHORTEST_REST: Duration = Duration::from_secs(1);
@@ -46,7 +45,7 @@ fn run(shared: &Shared, bell: &Receiver<()>, stopped: &Receiver<Never>) {
     let longest = shared.config.keep.clamp(SHORTEST_REST, LONGEST_REST);
     let lost_leases = shared.queue.lost_leases();
     loop {
-        let now = Timestamp::now();
+        let now = shared.queue.clock().now();
         let rest = match shared.queue.sweep(now) {
             Ok(swept) => {
                 swept.failed.iter().for_each(|&job| shared.job_finished(job));

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{ContextV7, Uuid};
 
 use crate::warning::Warning;
 
@@ -21,6 +21,14 @@ impl JobId {
     #[expect(clippy::new_without_default, reason = "an id has no default; each one is new")]
     pub fn new() -> JobId {
         JobId(Uuid::now_v7())
+    }
+
+    /// A new id that says it was made at `time`. `ids` keeps the order within a millisecond.
+    pub(crate) fn at(time: Timestamp, ids: &ContextV7) -> JobId {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(0);
+        let (secs, nanos) = (micros / 1_000_000, micros % 1_000_000 * 1000);
+        let nanos = u32::try_from(nanos).expect("invariant: less than a second");
+        JobId(Uuid::new_v7(uuid::Timestamp::from_unix(ids, secs, nanos)))
     }
 }
 

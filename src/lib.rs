@@ -9,6 +9,7 @@ mod api_key;
 pub mod audio;
 mod board;
 pub mod client;
+mod clock;
 mod config;
 mod crew;
 mod disk;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::board::{Post, Work};
 use crate::estimator::Load;
-use crate::job::{Failure, Job, JobId, State, Timestamp, retry_wait};
+use crate::job::{Failure, Job, JobId, State, retry_wait};
 use crate::queue::{
     Claim, Company, Lease, Outcome, QueueError, Recorded, StoredData, StoredOutput,
 };
@@ -122,7 +122,8 @@ fn work(shared: &Shared, post: &Post<'_>, claim: Claim) -> Result<(), QueueError
         }
         End::Retry(failure, wait) => {
             log::info!("job {} is tried again in {wait:?}: {}", job.id, failure.code);
-            let recorded = shared.queue.retry(lease, failure, Timestamp::now().after(wait))?;
+            let recorded =
+                shared.queue.retry(lease, failure, shared.queue.clock().now().after(wait))?;
             shared.bells.sweep_due();
             recorded
         }

@@ -7,6 +7,7 @@
 //! | `callbacks` | the ring back, from the request to the receiver |
 //! | `estimates` | what clients are told to expect |
 //! | `http` | the wire contract: refusals, repeats, waits, pages |
+//! | `time` | a system's clock that is set, while the server runs and between two runs |
 //! | `uploads` | inputs on their way in: forms and raw bodies, broken, cut off, stalled |
 //! | `poison` | jobs that kill the process, and innocent ones beside them |
 //! | `lifecycle` | a job from the request to its end |
@@ -42,6 +43,8 @@ mod restart;
 mod service;
 mod stored;
 mod support;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod time;
 #[cfg(feature = "whisper")]
 mod transcribe;
 mod uploads;

@@ -91,16 +91,25 @@ pub(crate) struct Rates {
 impl Overview {
     /// As things stand now.
     pub(crate) fn take(shared: &Shared) -> Result<Overview, QueueError> {
-        let at = Timestamp::now();
-        let Pending { deliveries: pending, next_due: next_attempt_at } =
-            shared.queue.pending(at)?;
+        let clock = shared.queue.clock();
+        let (now, at) = (clock.now(), clock.told_now());
+        let Pending { deliveries: pending, next_due } = shared.queue.pending(now)?;
         let per_second = shared.tally.rates().map(|rate| rounded(rate, 10.0));
         Ok(Overview {
             at,
             phase: shared.phase(),
             queue: shared.queue.depth(),
-            workers: shared.board.lines().into_iter().map(WorkerLine::from).collect(),
-            deliveries: Deliveries { pending, in_flight: shared.in_flight.get(), next_attempt_at },
+            workers: shared
+                .board
+                .lines()
+                .into_iter()
+                .map(|line| WorkerLine::of(line, at))
+                .collect(),
+            deliveries: Deliveries {
+                pending,
+                in_flight: shared.in_flight.get(),
+                next_attempt_at: next_due.map(|due| clock.told(due)),
+            },
             rates: Rates { window_s: WINDOW, per_second },
             totals: shared.tally.totals(),
             waiting: shared.parked.load(Ordering::Relaxed),
@@ -109,8 +118,9 @@ impl Overview {
     }
 }
 
-impl From<(usize, Line)> for WorkerLine {
-    fn from((number, Line { since, work }): (usize, Line)) -> WorkerLine {
+impl WorkerLine {
+    fn of((number, Line { since, work }): (usize, Line), now: Timestamp) -> WorkerLine {
+        let since = now.before(since.elapsed());
         let name = format!("worker-{number}");
         let Some(work) = work else {
             let state = WorkerState::Idle;

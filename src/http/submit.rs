@@ -16,7 +16,7 @@ use super::waiting::{Resume, Wait};
 use super::wire::{IdJson, Snapshot};
 use crate::disk::NoRoom;
 use crate::estimator::Estimator;
-use crate::job::{InputInfo, Job, JobId, Timestamp};
+use crate::job::{InputInfo, Job, JobId};
 use crate::queue::{Submission, SubmitError, Submitted};
 use crate::shared::{Phase, Shared};
 use crate::tally::Event;
@@ -217,7 +217,7 @@ fn take_in(
     let coalesce = draft.coalesce()?;
     let Upload { name, content_type, received } = upload;
     let submitted = shared.queue.submit(Submission {
-        id: JobId::new(),
+        id: shared.queue.clock().new_job_id(),
         task,
         parameters: draft.parameters,
         input: InputInfo {
@@ -229,7 +229,7 @@ fn take_in(
         },
         body: received.body,
         callback: draft.callback,
-        created_at: Timestamp::now(),
+        created_at: shared.queue.clock().now(),
         client: client.scope().to_owned(),
         sender: client.to_string(),
         idempotency_key,

@@ -43,7 +43,7 @@ impl Snapshot {
                         &shared.running(),
                         &ahead,
                         &Load::of_input(&job.task, &job.input),
-                        Timestamp::now(),
+                        shared.queue.clock().now(),
                     );
                     snapshot.position = Some(ahead.jobs + 1);
                 }

@@ -175,10 +175,11 @@ impl Posted {
 
     fn answered(mut response: Response<Body>) -> Posted {
         let status = response.status();
-        let retry_after = response
-            .headers()
-            .get(header::RETRY_AFTER)
-            .and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
+        let field = |name| response.headers().get(name)?.to_str().ok();
+        // A date is meant by the receiver's clock: this system's may be wrong.
+        let date = field(header::DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+        let retry_after = field(header::RETRY_AFTER)
+            .and_then(|value| retry_after(value, date.unwrap_or_else(SystemTime::now)));
         let mut body = response.body_mut().with_config().limit(BODY_READ).reader();
         // The status has decided. A body that is too long or breaks off costs the connection only.
         let _ = io::copy(&mut body, &mut io::sink());

@@ -14,7 +14,7 @@ use super::backoff::Schedule;
 use super::courier::{Courier, Health, Posted, Verdict};
 use super::webhook::Message;
 use crate::crew::Never;
-use crate::job::{Delivery, DeliveryAttempt, DeliveryId, State, Timestamp};
+use crate::job::{Delivery, DeliveryAttempt, DeliveryId, State};
 use crate::queue::{NextDelivery, QueueError};
 use crate::repeated::Repeated;
 use crate::shared::Shared;
@@ -136,6 +136,7 @@ impl Round {
 
     /// What follows from a POST, for the ledger and for the delivery.
     fn judge(&self, number: u32, posted: Posted) -> (DeliveryAttempt, NextDelivery) {
+        let now = self.shared.queue.clock().now();
         let (error, next) = match posted.verdict {
             Verdict::Delivered => (None, NextDelivery::Delivered),
             Verdict::Gone => {
@@ -144,15 +145,14 @@ impl Round {
             }
             Verdict::Failed { why, retry_after } => {
                 let wait = self.schedule.wait_after(number, retry_after, fastrand::f64());
-                let next = wait.map_or(NextDelivery::Dead, |wait| {
-                    NextDelivery::At(Timestamp::now().after(wait))
-                });
+                let next =
+                    wait.map_or(NextDelivery::Dead, |wait| NextDelivery::At(now.after(wait)));
                 (Some(why), next)
             }
         };
         let attempt = DeliveryAttempt {
             attempt: number,
-            at: posted.at,
+            at: now.before(posted.took),
             status: posted.status,
             latency_ms: u64::try_from(posted.took.as_millis()).unwrap_or(u64::MAX),
             error,

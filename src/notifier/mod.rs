@@ -26,7 +26,7 @@ use self::courier::{Connections, Courier};
 use self::delivery::{Done, Round};
 use self::desk::Desk;
 use crate::crew::{Crew, Never};
-use crate::job::{Delivery, Timestamp};
+use crate::job::Delivery;
 use crate::queue::{PER_HOST, Queue, QueueError};
 use crate::repeated::Repeated;
 use crate::shared::Shared;
@@ -38,8 +38,8 @@ pub use secret::{BadSecret, parse_secret};
 const COURIERS: usize = 8;
 /// Deliveries that one look takes out of the store.
 const BATCH: usize = 32;
-/// Looks again at least this often while something is due later, for the case that the clock
-/// was set.
+/// Looks again at least this often while something is due later, for the case that the machine was
+/// suspended: what waits is late by no more than this.
 const LONGEST_REST: Duration = Duration::from_secs(600);
 /// What POSTs that were broken off get to notice it.
 const LAST_STEP: Duration = Duration::from_secs(1);
@@ -153,10 +153,10 @@ impl Watch {
                 return Ok(self.desk.look_at());
             }
             let skip = self.desk.skip(now);
-            let found = self.queue.due(Timestamp::now(), &skip, BATCH)?;
+            let found = self.queue.due(self.queue.clock().now(), &skip, BATCH)?;
             if found.is_empty() {
                 let next = self.queue.next_due(&skip)?;
-                let rest = next.map(|next| next.since(Timestamp::now()).min(LONGEST_REST));
+                let rest = next.map(|next| next.since(self.queue.clock().now()).min(LONGEST_REST));
                 self.desk.has_seen_all(rest.map(|rest| now + rest), now);
             } else {
                 self.desk.add(found);

@@ -8,6 +8,7 @@ use super::*;
 use crate::config::Config;
 use crate::job::{
     Callback, DeliveryAttempt, DeliveryState, Failure, InputInfo, JobId, Parameters, Sha256,
+    Timestamp,
 };
 use crate::queue::local::{Limits, LocalQueue};
 use crate::queue::{Canceled, Outcome, StoredData, StoredOutput, Submission};

@@ -96,6 +96,10 @@ impl Queue for Faulty {
         self.call(|| self.queue.sweep(now))
     }
 
+    fn clock(&self) -> &Clock {
+        self.queue.clock()
+    }
+
     fn submit(&self, request: Submission) -> Result<Submitted, SubmitError> {
         self.queue.submit(request)
     }

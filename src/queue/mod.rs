@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use serde::Serialize;
 
+use crate::clock::Clock;
 use crate::estimator::Load;
 use crate::job::{
     Delivery, DeliveryAttempt, DeliveryId, Failure, InputInfo, Job, JobId, Parameters, State,
@@ -26,10 +27,15 @@ pub(crate) mod local;
 
 pub(crate) use lease::{Company, Lease, LeaseId};
 
-/// The state transitions of jobs and deliveries, one transaction each. When a method has returned
+/// The state transitions of jobs and deliveries, one transaction each. The times that are passed in and
+/// out are those of the queue's [`clock`](Queue::clock); only those inside a job and in a ledger are
+/// as the outside is told them. When a method has returned
 /// `Ok`, what it did survives a kill; what [`submit`](Queue::submit), [`finish`](Queue::finish) and
 /// [`cancel`](Queue::cancel) did also survives a power cut.
 pub(crate) trait Queue: Send + Sync {
+    /// The clock that everything in the queue waits by.
+    fn clock(&self) -> &Clock;
+
     /// Stores a new job, or finds the one this request repeats.
     fn submit(&self, request: Submission) -> Result<Submitted, SubmitError>;
 
@@ -93,7 +99,7 @@ pub(crate) trait Queue: Send + Sync {
     /// many there are.
     fn pending(&self, now: Timestamp) -> Result<Pending, QueueError>;
 
-    /// Writes one POST into the ledger and moves its delivery on. A delivery that has ended, or was
+    /// Writes one POST into the ledger, with times of the queue's clock, and moves its delivery on. A delivery that has ended, or was
     /// deleted with its job, stays as it is.
     fn record(
         &self,
@@ -130,6 +136,7 @@ pub(crate) struct Submission {
     /// The bytes; a file among them is deleted unless the job is stored.
     pub(crate) body: NewInput,
     pub(crate) callback: Option<String>,
+    /// By the queue's clock.
     pub(crate) created_at: Timestamp,
     /// Whose request it is; repeats are looked for among the same client's jobs. Empty without keys.
     pub(crate) client: String,

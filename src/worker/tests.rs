@@ -12,7 +12,7 @@ use super::*;
 use crate::config::Config;
 use crate::crew::Crew;
 use crate::janitor::Janitor;
-use crate::job::{InputInfo, Parameters, Sha256};
+use crate::job::{InputInfo, Parameters, Sha256, Timestamp};
 use crate::queue::faulty::{Fault, Faulty};
 use crate::queue::local::{Limits, LocalQueue};
 use crate::queue::{Queue, Submission, Submitted};
@@ -176,7 +176,7 @@ fn survives(n: usize, fault: Fault) {
     let (whole, folder) = workshop.close();
     assert!(whole, "a thread is lost with {context}");
     let (_, queue) = open_queue(folder.path());
-    let ended = queue.pending(Timestamp::now()).unwrap().deliveries;
+    let ended = queue.pending(queue.clock().now()).unwrap().deliveries;
     assert!(finished <= ended, "a job ended twice with {context}: {finished} of {ended}");
 }
 

@@ -52,6 +52,25 @@ impl Binary {
         Binary::start(shell, folder, arguments)
     }
 
+    /// As [`serve_without_model`](Binary::serve_without_model), on a system's clock that the file
+    /// `clock` sets (libfaketime's words: `+0`, `-1d`, `@1970-01-01 00:05:00`).
+    pub fn serve_by_clock(
+        library: &Path,
+        clock: &Path,
+        folder: &Path,
+        arguments: &[&str],
+    ) -> Binary {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_ringback"));
+        program
+            .env("LD_PRELOAD", library)
+            .env("FAKETIME_TIMESTAMP_FILE", clock)
+            .env("FAKETIME_NO_CACHE", "1")
+            // No setting of a system's clock moves the monotonic ones.
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .arg("serve");
+        Binary::start(program, folder, arguments)
+    }
+
     fn start(mut program: Command, folder: &Path, arguments: &[&str]) -> Binary {
         let mut child = program
             .args(["--listen", "127.0.0.1:0", "--data"])

@@ -141,6 +141,18 @@ fn retry_after_is_taken_from_the_answer() {
     assert_eq!(retry_after, Some(Duration::from_secs(120)));
 }
 
+/// A year away from this system's clock.
+#[test]
+fn a_retry_after_of_a_receiver_in_another_year_made_the_next_attempt_wait_a_day() {
+    let receivers = SystemTime::now() + Duration::from_secs(365 * 24 * 3600);
+    let later = receivers + Duration::from_secs(30);
+    let [date, retry_after] = [receivers, later].map(httpdate::fmt_http_date);
+    let headers = vec![("Date", date), ("Retry-After", retry_after)];
+    let (posted, _) = post_for(Answer::Full { status: 503, headers, body: Vec::new() });
+    let Verdict::Failed { retry_after, .. } = posted.verdict else { panic!("{posted:?}") };
+    assert_eq!(retry_after, Some(Duration::from_secs(30)));
+}
+
 #[test]
 fn retry_after_is_seconds_or_a_date() {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777 - 60);

@@ -6,7 +6,7 @@
 
 #[cfg(test)]
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased};
 
@@ -21,6 +21,7 @@ use self::unstored::Unstored;
 use self::writer::{Leftover, Purpose, SharedCounts, Survives, Tx, Writer};
 use super::lease::Leases;
 use super::*;
+use crate::clock::Clock;
 use crate::crew::Never;
 use crate::spool::{NewInput, Spool};
 
@@ -43,6 +44,7 @@ mod submit;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod unstored;
 mod upkeep;
 mod wal;
@@ -95,8 +97,14 @@ impl std::fmt::Display for Recovered {
     }
 }
 
+/// How far the clock may have come since its time was stored, at the next sweep.
+const REMEMBER: Duration = Duration::from_secs(300);
+
 /// A queue in a folder of this machine.
 pub(crate) struct LocalQueue {
+    clock: Clock,
+    /// When the clock's time was stored last.
+    remembered: Mutex<Timestamp>,
     limits: Limits,
     spool: Arc<Spool>,
     counts: Arc<SharedCounts>,
@@ -187,6 +195,22 @@ impl LocalQueue {
         }
     }
 
+    /// Stores how far the clock has come, now and then, for a restart of the machine.
+    fn remember_clock(&self, now: Timestamp) {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.since(*remembered) < REMEMBER {
+            return;
+        }
+        *remembered = now;
+        drop(remembered);
+        let seen = self.clock.seen();
+        let kept = self.change(Survives::Kill, move |tx| timeline::remember(tx.conn, &seen));
+        if let Err(error) = kept {
+            // Should the machine be restarted now, everything waits a little longer.
+            log::debug!("the clock's time could not be stored: {error}");
+        }
+    }
+
     fn refill_if_wanted(&self) -> Result<(), QueueError> {
         if self.ready.wants_refill() {
             self.writer.refill()?;
@@ -197,6 +221,7 @@ impl LocalQueue {
     /// The claim as a worker gets it.
     fn hand_out(&self, claimed: Claimed) -> Claim {
         let Claimed { job, fence, body, slot } = claimed;
+        let job = self.clock.told_job(job);
         let lease = Lease::new(LeaseId { job: job.id, fence }, slot);
         let body = match body {
             ClaimedBody::Inline(bytes) => Ok(InputBody::Inline(bytes.into())),
@@ -240,7 +265,10 @@ impl Queue for LocalQueue {
         if let (Submitted::New(_), Some(placed)) = (&submitted, placed) {
             placed.keep();
         }
-        Ok(submitted)
+        Ok(match submitted {
+            Submitted::New(job) => Submitted::New(Box::new(self.clock.told_job(*job))),
+            Submitted::Replayed(_) | Submitted::Coalesced(_) => submitted,
+        })
     }
 
     fn claim(&self) -> Result<Option<Claim>, QueueError> {
@@ -250,7 +278,7 @@ impl Queue for LocalQueue {
                 return Ok(None);
             }
             self.refill_if_wanted()?;
-            let (leases, now) = (Arc::clone(&self.leases), Timestamp::now());
+            let (leases, now) = (Arc::clone(&self.leases), self.clock.now());
             let Limits { max_attempts, keep, .. } = self.limits;
             let bounds = claim::Bounds { max_attempts, keep };
             match self.change(Survives::Kill, move |tx| claim::claim(tx, &leases, bounds, now)) {
@@ -272,7 +300,7 @@ impl Queue for LocalQueue {
     }
 
     fn finish(&self, lease: Lease, outcome: Outcome) -> Result<Recorded, QueueError> {
-        let (now, keep) = (Timestamp::now(), self.limits.keep);
+        let (now, keep) = (self.clock.now(), self.limits.keep);
         let file = outcome.result.as_ref().ok().and_then(jobs::output_file);
         let finished = self.end(Survives::PowerCut, lease, move |tx, lease| {
             jobs::finish(tx, lease, &outcome, now, keep)
@@ -301,12 +329,13 @@ impl Queue for LocalQueue {
     }
 
     fn cancel(&self, id: JobId) -> Result<Option<Canceled>, QueueError> {
-        let (now, keep) = (Timestamp::now(), self.limits.keep);
+        let (now, keep) = (self.clock.now(), self.limits.keep);
         Ok(self.change(Survives::PowerCut, move |tx| jobs::cancel(tx, id, now, keep))?)
     }
 
     fn get(&self, id: JobId) -> Result<Option<Job>, QueueError> {
-        Ok(look::get(&self.readers.get(), id)?)
+        let job = look::get(&self.readers.get(), id)?;
+        Ok(job.map(|job| self.clock.told_job(job)))
     }
 
     fn output(&self, id: JobId) -> Result<Option<StoredOutput>, QueueError> {
@@ -314,7 +343,8 @@ impl Queue for LocalQueue {
     }
 
     fn list(&self, page: &Page) -> Result<Vec<Job>, QueueError> {
-        Ok(look::list(&self.readers.get(), page)?)
+        let jobs = look::list(&self.readers.get(), page)?;
+        Ok(jobs.into_iter().map(|job| self.clock.told_job(job)).collect())
     }
 
     fn ahead(&self, id: JobId) -> Result<Option<Ahead>, QueueError> {
@@ -361,7 +391,13 @@ impl Queue for LocalQueue {
     }
 
     fn deliveries(&self, id: JobId) -> Result<Option<Vec<DeliveryAttempt>>, QueueError> {
-        Ok(deliveries::ledger(&self.readers.get(), id)?)
+        let told = |attempt: DeliveryAttempt| DeliveryAttempt {
+            at: self.clock.told(attempt.at),
+            next_attempt_at: attempt.next_attempt_at.map(|at| self.clock.told(at)),
+            ..attempt
+        };
+        let ledger = deliveries::ledger(&self.readers.get(), id)?;
+        Ok(ledger.map(|ledger| ledger.into_iter().map(told).collect()))
     }
 
     fn trouble(&self) -> Option<Trouble> {
@@ -373,6 +409,7 @@ impl Queue for LocalQueue {
         let failed = self.take_back_dropped(now)?;
         let readied = self.in_portions(move |tx| sweep::ready(tx, now))?;
         let forgotten = self.in_portions(move |tx| sweep::forget_expired(tx, now))?;
+        self.remember_clock(now);
         let next = [sweep::next(&self.readers.get())?, look_again.then(|| now.after(LOOK_AGAIN))];
         let next = next.into_iter().flatten().min();
         Ok(Swept { failed, readied, forgotten, next })
@@ -380,6 +417,10 @@ impl Queue for LocalQueue {
 
     fn lost_leases(&self) -> Receiver<()> {
         self.leases.lost()
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     fn close(&self) {

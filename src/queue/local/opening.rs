@@ -29,7 +29,7 @@ impl LocalQueue {
             let why = if room.is_full() { ": the disk is full, make room on it" } else { "" };
             QueueError(format!("{}: {}{why}", path.display(), error.0))
         })?;
-        let Opened { conn, disk, condition, readers, recovered, counts, backlog } = opened;
+        let Opened { clock, conn, disk, condition, readers, recovered, counts, backlog } = opened;
         let backlog = Arc::new(backlog);
         room.restore();
         let (announcer, ready) = ready::channel(limits.max_queued);
@@ -46,7 +46,10 @@ impl LocalQueue {
         )
         .map_err(|error| QueueError(format!("its writer cannot be started: {error}")))?;
         let (open, closed) = bounded(0);
+        let remembered = Mutex::new(clock.now());
         let queue = LocalQueue {
+            clock,
+            remembered,
             limits,
             spool,
             counts: shared_counts,
@@ -66,6 +69,7 @@ impl LocalQueue {
 
 /// A store that is open, before its writer is.
 struct Opened {
+    clock: Clock,
     conn: Connection,
     disk: Disk,
     condition: Arc<Condition>,
@@ -83,10 +87,11 @@ fn open_store(path: &Path, spool: &Arc<Spool>, limits: &Limits) -> Result<Opened
     let condition = Arc::new(Condition::default());
     let disk = Disk::watch(&mut conn, path, room, Arc::clone(&condition))?;
     wal::tell(&log, &conn)?;
-    let (recovered, counts) = recovery::recover(&mut conn, spool, limits, Timestamp::now())?;
+    let clock = timeline::resume(&mut conn)?;
+    let (recovered, counts) = recovery::recover(&mut conn, spool, limits, clock.now())?;
     let backlog = SharedBacklog::load(&conn)?;
     let readers = Readers::open(path)?;
-    Ok(Opened { conn, disk, condition, readers, recovered, counts, backlog })
+    Ok(Opened { clock, conn, disk, condition, readers, recovered, counts, backlog })
 }
 
 /// Deletes what needs no store to be known as useless, and gives up the reserve where the disk is short: a

@@ -13,7 +13,7 @@ const TABLES: &str = include_str!("schema.sql");
 /// Grows with every change of the tables. Kept as `PRAGMA user_version`.
 const VERSION: i64 = 1 + UPGRADES.len() as i64;
 /// What makes a store of each earlier version, 1 and so on, into one of the next.
-const UPGRADES: [&str; 6] = [
+const UPGRADES: [&str; 7] = [
     "ALTER TABLE jobs ADD COLUMN sender TEXT NOT NULL DEFAULT '';
      CREATE INDEX jobs_by_sender ON jobs (sender) WHERE state = 'queued';",
     "CREATE INDEX deliveries_by_time ON deliveries (due_at) WHERE state = 'pending';",
@@ -27,6 +27,8 @@ const UPGRADES: [&str; 6] = [
     "DROP INDEX jobs_by_sender;
      DROP INDEX jobs_ready;
      CREATE INDEX jobs_ready ON jobs (seq) WHERE state = 'queued' AND ready_at IS NULL;",
+    "CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), time INTEGER NOT NULL, wall INTEGER NOT NULL,
+         up INTEGER NOT NULL, boot TEXT) STRICT;",
 ];
 /// Marks the file as ringback's: "RING". Kept as `PRAGMA application_id`.
 const APPLICATION: i64 = 0x5249_4e47;

@@ -1,5 +1,15 @@
 -- The job store of ringback, to be looked into with the sqlite3 program.
--- Times are microseconds since 1970 (UTC): select datetime(created_at / 1000000, 'unixepoch') from jobs;
+-- Times are microseconds since 1970 (UTC) by the queue's own clock, which began with the system's and which no
+-- setting of that moves: select datetime(created_at / 1000000, 'unixepoch') from jobs;
+
+-- The clock: what it and the machine's clocks said at one moment. One row.
+CREATE TABLE clock (
+    id              INTEGER PRIMARY KEY CHECK (id = 1),
+    time            INTEGER NOT NULL,             -- the queue's
+    wall            INTEGER NOT NULL,             -- the system's
+    up              INTEGER NOT NULL,             -- microseconds since the machine was started
+    boot            TEXT                          -- names that start of the machine; NULL: unknown
+) STRICT;
 
 CREATE TABLE jobs (
     seq             INTEGER PRIMARY KEY,          -- the order of acceptance

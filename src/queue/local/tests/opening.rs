@@ -81,7 +81,7 @@ fn a_store_of_the_first_version_is_brought_up_to_date() {
                  ALTER TABLE jobs DROP COLUMN warnings;
                  DROP INDEX jobs_expiring; ALTER TABLE jobs DROP COLUMN held;
                  CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE expires_at IS NOT NULL;
-                 ALTER TABLE jobs DROP COLUMN crashes; ALTER TABLE jobs DROP COLUMN alone;
+                 DROP TABLE clock; ALTER TABLE jobs DROP COLUMN crashes; ALTER TABLE jobs DROP COLUMN alone;
                  PRAGMA user_version = 1";
     store.execute_batch(first).unwrap();
     drop(store);
