@@ -33,11 +33,6 @@ impl Faulty {
         Faulty { queue, fault, before: AtomicUsize::new(n), finished: AtomicUsize::new(0) }
     }
 
-    /// Whether the call that was to fail has come.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.before.load(Ordering::SeqCst) == usize::MAX
-    }
-
     fn call<T>(&self, call: impl FnOnce() -> Result<T, QueueError>) -> Result<T, QueueError> {
         // Only a worker has a lease to lose by a panic.
         if self.fault == Fault::Panic && !is_worker() {

@@ -121,7 +121,6 @@ fn tasks() -> Tasks {
             1 => Err(TaskError::retryable("not yet")),
             _ => Ok(Output::text("done")),
         }),
-        task("panics", |_| panic!("as the test wants it")),
     ])
     .unwrap()
 }
@@ -152,19 +151,11 @@ fn request(task: &str) -> Submission {
 fn survives(n: usize, fault: Fault) {
     let context = format!("{fault:?} at call {n}");
     let workshop = Workshop::open(n, fault);
-    let tasks = [
-        ("good", State::Succeeded),
-        ("bad", State::Failed),
-        ("once", State::Succeeded),
-        ("panics", State::Failed),
-    ];
+    let tasks = [("good", State::Succeeded), ("bad", State::Failed), ("once", State::Succeeded)];
     let jobs = tasks.map(|(task, end)| (workshop.submit(task), task, end));
     for (id, task, end) in jobs {
         let job = workshop.ended(id);
         assert_eq!(job.state, end, "{task} with {context}: {job:?}");
-    }
-    while !workshop.faulty.has_failed() {
-        workshop.ended(workshop.submit("good"));
     }
     // Both workers still work.
     let more = [workshop.submit("good"), workshop.submit("good")];
@@ -180,8 +171,8 @@ fn survives(n: usize, fault: Fault) {
     assert!(finished <= ended, "a job ended twice with {context}: {finished} of {ended}");
 }
 
-/// Calls that four jobs need, and some more.
-const CALLS: usize = 34;
+/// Calls that three jobs need, with four attempts and some sweeps between them.
+const CALLS: usize = 16;
 
 fn survives_at_each_call(fault: Fault) {
     std::thread::scope(|scope| {
