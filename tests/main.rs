@@ -5,6 +5,7 @@
 //! | `access` | keys, names, other sites' pages, rates and shares |
 //! | `attack` | what a stranger may send to the real program, while another client is served |
 //! | `callbacks` | the ring back, from the request to the receiver |
+//! | `depth` | a long queue |
 //! | `estimates` | what clients are told to expect |
 //! | `http` | the wire contract: refusals, repeats, waits, pages |
 //! | `time` | a system's clock that is set, while the server runs and between two runs |
@@ -27,6 +28,7 @@ mod attack;
 mod callbacks;
 #[cfg(feature = "cli")]
 mod cli;
+mod depth;
 mod estimates;
 mod http;
 #[cfg(all(feature = "cli", feature = "whisper"))]

@@ -6,6 +6,7 @@
 //! cargo run --release --example load -- --url http://127.0.0.1:5000/send
 //! cargo run --release --example load -- --scenario idle
 //! cargo run --release --example load -- --scenario backlog
+//! cargo run --release --example load -- --scenario depth
 //! cargo run --release --example load -- --scenario waiting
 //! cargo run --release --example load -- --scenario slow
 //! cargo run --release --example load -- --scenario pollers
@@ -16,6 +17,7 @@
 //! | `submit` | as many `POST /send` as go through `--connections` in `--seconds`, then waits for the callbacks |
 //! | `idle` | one job at a time, each to a server with nothing to do, `--jobs` of them |
 //! | `backlog` | `--jobs` jobs wait (default 10,000), workers work, and single jobs are polled; then the server is killed and started again |
+//! | `depth` | submits, polls and lists in turns on four servers: with 1,000 queued jobs, with a fifth of `--jobs` and with `--jobs` (default 500,000), and with 100,000 ended ones whose delivery is pending |
 //! | `waiting` | polls while nobody waits, and again while `--connections` clients (default 500) sit in `?wait=30` |
 //! | `slow` | polls on 4 connections while nobody else is there, and again beside `--connections` clients (default 500) that are slow in every way |
 //! | `pollers` | what `--connections` clients (default 1000) that do nothing but wait cost in a minute, and how soon the result of each of `--jobs` fresh jobs (default 500) is with its client beside them |
@@ -24,6 +26,7 @@
 //! `--work` milliseconds. `--bytes` is the size of each input.
 
 mod connection;
+mod depth;
 mod measure;
 mod pollers;
 mod scenarios;
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
     report(plan().and_then(|plan| match plan.scenario.as_str() {
         "submit" => scenarios::submit(&plan),
         "idle" => scenarios::idle(&plan),
+        "depth" => depth::depth(&plan),
         "backlog" => scenarios::backlog(&plan),
         "waiting" => scenarios::waiting(&plan),
         "slow" => slow::slow(&plan),

@@ -69,7 +69,7 @@ fn serve(told: &str) -> Result<(), Failed> {
     let server = Server::builder()
         .task("sleep", task)
         .data(folder)
-        .max_queued(100_000)
+        .max_queued(2_000_000)
         .bind("127.0.0.1:0")?;
     println!("{}", server.addr());
     Ok(server.run()?)
