@@ -21,8 +21,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads the parameters `language` (a code such as `es`, or `auto`), `prompt`, `temperature` (0
-    /// to 1) and `translate` (`true` or `false`). An empty value is none, as forms send it.
+    /// Reads the parameters `language` (`auto`, or as [`Language`] reads it: `es`, `spa`, `es-MX`,
+    /// `Spanish`), `prompt`, `temperature` (0 to 1) and `translate` (`true` or `false`, `yes` or `no`, `1`
+    /// or `0`, `on` or `off`). An empty value is none, as forms send it.
     ///
     /// # Errors
     /// Says what is wrong, and what would be right.
@@ -70,7 +71,7 @@ fn language(word: &str) -> Result<Option<Language>, String> {
         return Ok(None);
     }
     word.parse().map(Some).map_err(|()| {
-        format!("unknown language {word:?}: say an ISO 639-1 code such as es, or auto")
+        format!("unknown language {word:?}: give an ISO 639-1 code such as es, or auto")
     })
 }
 
@@ -82,10 +83,10 @@ fn temperature(word: &str) -> Result<f32, String> {
 }
 
 fn translate(word: &str) -> Result<bool, String> {
-    match word {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(format!("translate {word:?} is neither true nor false")),
+    match word.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err(format!("translate {word:?} is neither true nor false: give true or false")),
     }
 }
 
@@ -124,6 +125,20 @@ mod tests {
             translate: true,
         };
         assert_eq!(options, Ok(expected));
+    }
+
+    #[test]
+    fn what_forms_and_scripts_write_for_yes_and_no_was_refused() {
+        for (words, translate) in [
+            (["true", "True", "TRUE", "1", "yes", "Yes", "on"], true),
+            (["false", "False", "FALSE", "0", "no", "No", "off"], false),
+        ] {
+            for word in words {
+                let options = parse(&[("translate", word), ("language", "es-MX")]).unwrap();
+                assert_eq!(options.translate, translate, "{word}");
+                assert_eq!(options.language.map(Language::code), Some("es"));
+            }
+        }
     }
 
     #[test]

@@ -60,8 +60,8 @@ pub(super) fn warnings(segments: &[Segment], end_of_text: i32) -> Vec<Warning> {
 
 fn repeated(start: Duration, end: Duration) -> Warning {
     let message = format!(
-        "From {:.1} to {:.1} s the text repeats itself: the model may have got stuck there, with words \
-         missing or made up.",
+        "From {:.1} to {:.1} s the text repeats itself: unless it was said so, the model got stuck \
+         there, and words are missing or made up.",
         start.as_secs_f64(),
         end.as_secs_f64()
     );
