@@ -27,9 +27,10 @@ pub(super) fn read(
     let mut chunks = Chunks::of(source, bytes, grammar);
     let list = chunks.list().map_err(Error::Read)?;
     let find = |name: &[u8; 4]| list.iter().find(|chunk| &chunk.name == name);
-    let (Some(common), Some(sound)) = (find(b"COMM"), find(grammar.sound)) else {
-        return Err(Error::Undecodable("an AIFF without its COMM or SSND chunk".into()));
+    let Some(common) = find(b"COMM") else {
+        return Err(Error::Undecodable("an AIFF without a COMM chunk".into()));
     };
+    let Some(sound) = find(grammar.sound) else { return Err(Error::Empty) };
     let common = chunks.read(&common.body).map_err(Error::Read)?;
     let layout = layout(&common).map_err(Error::Undecodable)?;
     let head = chunks.read(&(sound.body.start..(sound.body.start + 8).min(sound.body.end)));

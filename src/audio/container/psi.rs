@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Adts,
     /// Sound that is not taken, by its name.
     Refused(&'static str),
+    /// Something that only its bytes tell.
+    Private,
     /// No sound.
     Other,
 }
@@ -62,16 +64,16 @@ impl Tables {
         self.streams.iter().map(|(pid, kind)| (*pid, *kind))
     }
 
-    /// Whether a table names the stream.
+    /// Whether a table tells what the stream is.
     pub(super) fn knows(&self, pid: u16) -> bool {
-        self.streams.contains_key(&pid)
+        self.streams.get(&pid).is_some_and(|kind| *kind != Kind::Private)
     }
 
     /// The first sound that is not taken.
     pub(super) fn refused(&self) -> Option<&'static str> {
         self.streams.values().find_map(|kind| match kind {
             Kind::Refused(name) => Some(*name),
-            Kind::Mpeg | Kind::Adts | Kind::Other => None,
+            Kind::Mpeg | Kind::Adts | Kind::Private | Kind::Other => None,
         })
     }
 
@@ -120,7 +122,7 @@ fn kind_of(stream_type: u8, descriptors: &[u8]) -> Kind {
         0x81 => Kind::Refused("Dolby AC-3"),
         0x84 | 0x87 => Kind::Refused("Dolby E-AC-3"),
         0x82 | 0x85 | 0x86 | 0x8a => Kind::Refused("DTS"),
-        0x06 => private(descriptors),
+        0x06 | 0x80.. => private(descriptors),
         _ => Kind::Other,
     }
 }
@@ -138,7 +140,7 @@ fn private(descriptors: &[u8]) -> Kind {
             0x7c => Some(Kind::Refused("AAC in LATM")),
             _ => None,
         })
-        .unwrap_or(Kind::Other)
+        .unwrap_or(Kind::Private)
 }
 
 fn is_registered(descriptors: &[u8], name: &[u8; 4]) -> bool {

@@ -40,7 +40,7 @@ pub(super) fn read(
     let format = wave_format::read(&format, grammar.order).map_err(Error::Undecodable)?;
     let sound: Vec<_> = list.iter().filter(|chunk| &chunk.name == grammar.sound).collect();
     if sound.is_empty() {
-        return Err(Error::Undecodable("a WAV without a data chunk".into()));
+        return Err(Error::Empty);
     }
     let ranges: Vec<Range<u64>> = sound.iter().map(|chunk| chunk.body.clone()).collect();
     let missing = sound.iter().map(|chunk| chunk.missing).sum();

@@ -101,6 +101,9 @@ fn chunks_around_the_sound_are_not_heard() {
     ] {
         assert_eq!(samples(file).unwrap(), ramp(), "{case}");
     }
+    // A recorder that never came to its sound.
+    let header = riff(&[fmt.clone(), list.clone()]);
+    assert_eq!(samples(header).unwrap_err().code(), "empty");
     // An honest size of 0, and nothing but chunks behind it.
     let empty = riff(&[fmt, chunk(b"data", &[]), list]);
     assert_eq!(samples(empty).unwrap_err().code(), "empty");
@@ -270,6 +273,7 @@ fn a_transport_stream_was_taken_for_mp3_and_was_empty() {
     let mp3 = samples(MP3).unwrap();
     for (case, file) in [
         ("plain", packets.concat()),
+        ("of a private type", transport(6, MP3).concat()),
         (
             "with timestamps",
             packets.iter().flat_map(|p| [&[0; 4], p.as_slice()].concat()).collect(),

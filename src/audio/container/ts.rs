@@ -165,7 +165,7 @@ impl TsReader {
                 let framing = match kind {
                     Kind::Mpeg => Framing::Mpeg,
                     Kind::Adts => Framing::Adts,
-                    Kind::Other | Kind::Refused(_) => continue,
+                    Kind::Private | Kind::Other | Kind::Refused(_) => continue,
                 };
                 let is_new = self.streams.iter().all(|stream| stream.pid != pid);
                 if is_new && self.streams.len() < STREAMS_MAX {
