@@ -20,6 +20,7 @@ use symphonia::core::errors::{Result, decode_error, unsupported_error};
 use symphonia::core::packet::{Packet, PacketRef};
 use symphonia::default::codecs;
 
+use super::container::mpeg::{self, Framing};
 use bits::{BitWriter, Bits};
 
 /// Samples of a channel in a packet.
@@ -122,10 +123,21 @@ fn read_rate(bits: &mut Bits<'_>) -> Option<u32> {
     }
 }
 
-/// A decoder for one track.
+/// A decoder for one track. Packets may have their ADTS headers, which then tell what changes.
 pub(super) struct AacDecoder {
     parameters: AudioCodecParameters,
+    config: Config,
     inner: Inner,
+}
+
+impl Inner {
+    fn new(config: Config) -> Result<Inner> {
+        Ok(match config.layout {
+            1 => Inner::Plain(config.decoder(1)?.into()),
+            2 => Inner::Plain(config.decoder(2)?.into()),
+            _ => Inner::Elements(Elements::new(config)),
+        })
+    }
 }
 
 enum Inner {
@@ -153,9 +165,19 @@ impl AudioDecoder for AacDecoder {
     }
 
     fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
+        let mut packet = packet.clone();
+        // No packet begins with these bits but one that is empty.
+        if let Some(frame) = mpeg::frame(packet.data, Framing::Adts) {
+            let config = Config { rate: frame.format.rate(), layout: frame.format.layout() };
+            if config != self.config {
+                self.inner = Inner::new(config)?;
+                self.config = config;
+            }
+            packet.data = packet.data.get(frame.header..).unwrap_or_default();
+        }
         match &mut self.inner {
-            Inner::Plain(decoder) => decoder.decode_ref(packet),
-            Inner::Elements(elements) => elements.decode(packet),
+            Inner::Plain(decoder) => decoder.decode_ref(&packet),
+            Inner::Elements(elements) => elements.decode(&packet),
         }
     }
 
@@ -177,14 +199,10 @@ impl RegisterableAudioDecoder for AacDecoder {
         _options: &AudioDecoderOptions,
     ) -> Result<Box<dyn AudioDecoder>> {
         let config = Config::of(parameters)?;
-        let inner = match config.layout {
-            1 => Inner::Plain(config.decoder(1)?.into()),
-            2 => Inner::Plain(config.decoder(2)?.into()),
-            _ => Inner::Elements(Elements::new(config)),
-        };
+        let inner = Inner::new(config)?;
         let mut parameters = parameters.clone();
         parameters.with_sample_rate(config.rate);
-        Ok(Box::new(AacDecoder { parameters, inner }))
+        Ok(Box::new(AacDecoder { parameters, config, inner }))
     }
 
     fn supported_codecs() -> &'static [SupportedAudioCodec] {

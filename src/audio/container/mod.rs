@@ -9,7 +9,7 @@ mod bytes;
 mod chunks;
 mod kind;
 mod matroska;
-mod mpeg;
+pub(super) mod mpeg;
 mod psi;
 mod riff;
 mod stream;

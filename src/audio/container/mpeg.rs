@@ -14,25 +14,25 @@ const PROOF: usize = 3;
 
 /// The two ways of framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(in crate::audio) enum Framing {
     Mpeg,
     Adts,
 }
 
 /// What a frame's header tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Frame {
-    pub(super) format: Format,
+pub(in crate::audio) struct Frame {
+    pub(in crate::audio) format: Format,
     /// In bytes, with the header.
     pub(super) length: usize,
     /// Of the header that the decoder does not want, in bytes.
-    pub(super) header: usize,
+    pub(in crate::audio) header: usize,
     pub(super) samples: u64,
 }
 
 /// What stays the same from one frame to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Format {
+pub(in crate::audio) struct Format {
     pub(super) framing: Framing,
     /// 1 to 3 of MPEG audio, 0 of AAC.
     layer: u8,
@@ -44,6 +44,15 @@ pub(super) struct Format {
 }
 
 impl Format {
+    pub(in crate::audio) fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// The channel configuration of AAC.
+    pub(in crate::audio) fn layout(&self) -> u32 {
+        u32::from(self.channels)
+    }
+
     /// What a decoder must be told.
     pub(super) fn parameters(&self) -> AudioCodecParameters {
         let mut parameters = AudioCodecParameters::new();
@@ -72,7 +81,7 @@ impl Format {
 }
 
 /// The frame that begins here.
-pub(super) fn frame(bytes: &[u8], framing: Framing) -> Option<Frame> {
+pub(in crate::audio) fn frame(bytes: &[u8], framing: Framing) -> Option<Frame> {
     match framing {
         Framing::Mpeg => mpeg_frame(bytes),
         Framing::Adts => adts_frame(bytes),

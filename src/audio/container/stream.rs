@@ -7,6 +7,13 @@ use super::ts::{self, Item};
 
 /// The part of a PES packet's header that every one has, in bytes.
 const PES_HEADER: usize = 9;
+/// Ticks in a second of the times in PES packets, which have 33 bits.
+pub(super) const TICKS: u64 = 90_000;
+const TIME_MAX: u64 = (1 << 33) - 1;
+/// Ticks that a frame may come late without something missing before it, and those from which on the
+/// clock was set.
+const GAP: u64 = TICKS / 20;
+const GAP_MAX: u64 = TICKS * 3600;
 /// Bytes in which frames are searched where no table tells what they are.
 const SEARCHED: usize = 8 * 1024;
 
@@ -21,8 +28,7 @@ pub(super) struct ElementaryStream {
     has_begun: bool,
     buffer: Vec<u8>,
     format: Option<Format>,
-    /// Samples so far.
-    samples: u64,
+    clock: Clock,
 }
 
 impl ElementaryStream {
@@ -35,7 +41,7 @@ impl ElementaryStream {
             has_begun: false,
             buffer,
             format: None,
-            samples: 0,
+            clock: Clock::default(),
         }
     }
 
@@ -60,6 +66,9 @@ impl ElementaryStream {
                 header.extend_from_slice(payload);
                 match header_length(&header) {
                     Some(length) if header.len() >= length => {
+                        if let Some(time) = time_of(&header) {
+                            self.clock.mark = Some((self.buffer.len(), time));
+                        }
                         self.buffer.extend_from_slice(&header[length..]);
                     }
                     _ => self.header = Some(header),
@@ -89,7 +98,14 @@ impl ElementaryStream {
                 Look::Nothing => at += 1,
             }
         }
-        self.buffer.drain(..at);
+        self.drop_bytes(at);
+    }
+
+    fn drop_bytes(&mut self, bytes: usize) {
+        self.buffer.drain(..bytes);
+        if let Some((at, _)) = &mut self.clock.mark {
+            *at = at.saturating_sub(bytes);
+        }
     }
 
     fn search_framing(&mut self) -> Option<Framing> {
@@ -97,7 +113,7 @@ impl ElementaryStream {
             return None;
         }
         let found = mpeg::search(&self.buffer);
-        self.buffer.drain(..found.map_or(SEARCHED / 2, |(at, _)| at));
+        self.drop_bytes(found.map_or(SEARCHED / 2, |(at, _)| at));
         found.map(|(_, framing)| framing)
     }
 
@@ -122,13 +138,47 @@ impl ElementaryStream {
 
     fn hand_out(&mut self, at: usize, frame: &Frame, items: &mut VecDeque<Item>) {
         let track = u32::from(self.pid);
-        if self.format != Some(frame.format) {
-            self.format = Some(frame.format);
-            items.push_back(Item::Change { track, format: frame.format });
+        if self.format.is_none() {
+            items.push_back(Item::Format { track, format: frame.format });
         }
-        let data = &self.buffer[at + frame.header..at + frame.length];
-        items.push_back(Item::Packet(ts::packet(track, self.samples, frame.samples, data)));
-        self.samples += frame.samples;
+        self.format = Some(frame.format);
+        let (time, duration) = self.clock.take(at, frame);
+        let data = &self.buffer[at..at + frame.length];
+        items.push_back(Item::Packet(ts::packet(track, time, duration, data)));
+    }
+}
+
+/// The time of each frame, in ticks of 90 kHz.
+#[derive(Default)]
+struct Clock {
+    /// The time that a PES packet declares for the first frame from this byte of the buffer on.
+    mark: Option<(usize, u64)>,
+    /// What the next declared time will be if nothing is missing.
+    expected: Option<u64>,
+    now: u64,
+}
+
+impl Clock {
+    /// The time of a frame that begins at this byte of the buffer, and its duration.
+    fn take(&mut self, at: usize, frame: &Frame) -> (u64, u64) {
+        if let Some((_, declared)) = self.mark.take_if(|(from, _)| *from <= at) {
+            match self.expected {
+                None => self.now = declared,
+                // A clock that steps back, or far ahead, was set: another recording was joined to it.
+                Some(expected) => {
+                    let ahead = declared.wrapping_sub(expected) & TIME_MAX;
+                    if (GAP..GAP_MAX).contains(&ahead) {
+                        self.now += ahead;
+                    }
+                }
+            }
+            self.expected = Some(declared);
+        }
+        let duration = frame.samples * TICKS / u64::from(frame.format.rate()).max(1);
+        let time = self.now;
+        self.now += duration;
+        self.expected = self.expected.map(|expected| (expected + duration) & TIME_MAX);
+        (time, duration)
     }
 }
 
@@ -143,10 +193,49 @@ enum Look {
     Nothing,
 }
 
+/// The time in a PES packet's header: 33 bits in five bytes.
+fn time_of(header: &[u8]) -> Option<u64> {
+    let &[_, _, _, _, _, _, _, flags, _, a, b, c, d, e, ..] = header else { return None };
+    if flags & 0x80 == 0 {
+        return None;
+    }
+    let [a, b, c, d, e] = [a >> 1 & 7, b, c >> 1, d, e >> 1].map(u64::from);
+    Some(a << 30 | b << 22 | c << 15 | d << 7 | e)
+}
+
 /// The length of a PES packet's header, as soon as it can be told. What is no header has none.
 fn header_length(header: &[u8]) -> Option<usize> {
     if header.len() >= 3 && !header.starts_with(&[0, 0, 1]) {
         return Some(0);
     }
     header.get(PES_HEADER - 1).map(|more| PES_HEADER + usize::from(*more))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_that_is_missing_is_seen_and_a_clock_that_was_set_is_not() {
+        let frame = mpeg::frame(&[0xff, 0xfb, 0x90, 0], Framing::Mpeg).unwrap();
+        let mut clock = Clock::default();
+        let mut next = |mark| {
+            clock.mark = mark;
+            clock.take(0, &frame).0
+        };
+        // A frame lasts 2351 ticks.
+        assert_eq!(next(Some((0, TIME_MAX - 1000))), TIME_MAX - 1000);
+        assert_eq!(next(None), TIME_MAX + 1351);
+        assert_eq!(next(Some((0, 3701))), TIME_MAX + 3702);
+        assert_eq!(next(Some((0, 6052 + TICKS))), TIME_MAX + 6053 + TICKS);
+        assert_eq!(next(Some((0, 0))), TIME_MAX + 8404 + TICKS);
+        assert_eq!(next(Some((400, 2351))), TIME_MAX + 10_755 + TICKS);
+    }
+
+    #[test]
+    fn the_time_in_a_pes_header_has_33_bits() {
+        let header = [0, 0, 1, 0xc0, 0, 0, 0x80, 0x80, 5, 0x2f, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(time_of(&header), Some(TIME_MAX));
+        assert_eq!(header_length(&header), Some(14));
+    }
 }

@@ -297,6 +297,17 @@ fn a_transport_stream_was_taken_for_mp3_and_was_empty() {
 }
 
 #[test]
+fn a_broadcast_goes_from_mono_to_stereo() {
+    let frames = include_bytes!("../../../tests/audio/mono-then-stereo.aac");
+    let decoded = samples(transport(0x0f, frames).concat()).unwrap();
+    assert_eq!(decoded.len(), 36 * 1024);
+    let (mono, stereo) = decoded.split_at(decoded.len() / 2);
+    for half in [mono, stereo] {
+        assert!(half.iter().any(|sample| sample.abs() > 0.1));
+    }
+}
+
+#[test]
 fn a_transport_stream_with_a_codec_that_is_not_taken_is_named() {
     for (stream_type, name) in [(0x81, "AC-3"), (0x11, "LATM"), (0x82, "DTS")] {
         let file = transport(stream_type, &[0; 5000]).concat();

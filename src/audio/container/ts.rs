@@ -3,16 +3,17 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
+use std::num::NonZero;
 
 use symphonia::core::codecs::CodecParameters;
-use symphonia::core::errors::{Error as MediaError, Result, SeekErrorKind, seek_error};
+use symphonia::core::errors::{Result, SeekErrorKind, seek_error};
 use symphonia::core::formats::{
     FORMAT_ID_NULL, FormatInfo, FormatReader, MediaInfo, SeekMode, SeekTo, SeekedTo, Track,
 };
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::{Metadata, MetadataLog};
 use symphonia::core::packet::Packet;
-use symphonia::core::units::{Duration, Timestamp};
+use symphonia::core::units::{Duration, TimeBase, Timestamp};
 
 use super::mpeg::{Format, Framing};
 use super::psi::{Kind, Tables};
@@ -37,6 +38,11 @@ const ITEMS_MAX: usize = 16 * 1024;
 /// Read at a time, in bytes.
 const BLOCK: usize = 64 * 1024;
 
+const TIME_BASE: TimeBase = match NonZero::new(stream::TICKS as u32) {
+    Some(ticks) => TimeBase::new(NonZero::<u32>::MIN, ticks),
+    None => panic!("invariant: it is not 0"),
+};
+
 static INFO: FormatInfo =
     FormatInfo { format: FORMAT_ID_NULL, short_name: "mpegts", long_name: "MPEG transport stream" };
 
@@ -52,8 +58,8 @@ pub(super) fn find(bytes: &[u8]) -> Option<(usize, usize)> {
 /// Something to hand out, in the order of the file.
 pub(super) enum Item {
     Packet(Packet),
-    /// The stream goes on in another format.
-    Change {
+    /// The format of a stream's first frame. A decoder sees by later frames that it changes.
+    Format {
         track: u32,
         format: Format,
     },
@@ -108,11 +114,12 @@ impl TsReader {
         let mut items = VecDeque::new();
         for item in self.items.drain(..) {
             match item {
-                Item::Change { track, format }
+                Item::Format { track, format }
                     if !self.tracks.iter().any(|known| known.id == track) =>
                 {
                     let mut new = Track::new(track);
                     new.with_codec_params(CodecParameters::Audio(format.parameters()));
+                    new.with_time_base(TIME_BASE);
                     self.tracks.push(new);
                 }
                 item => items.push_back(item),
@@ -211,14 +218,8 @@ impl FormatReader for TsReader {
         loop {
             match self.items.pop_front() {
                 Some(Item::Packet(packet)) => return Ok(Some(packet)),
-                Some(Item::Change { track, format }) => {
-                    let parameters = CodecParameters::Audio(format.parameters());
-                    // A stream that begins late was no track from the start.
-                    if let Some(track) = self.tracks.iter_mut().find(|known| known.id == track) {
-                        track.with_codec_params(parameters);
-                        return Err(MediaError::ResetRequired);
-                    }
-                }
+                // A stream that begins late is no track.
+                Some(Item::Format { .. }) => {}
                 None if self.has_ended => return Ok(None),
                 None => self.step()?,
             }
@@ -279,7 +280,7 @@ impl Packets {
 }
 
 /// A packet of a track, with its place in time.
-pub(super) fn packet(track: u32, at: u64, samples: u64, data: &[u8]) -> Packet {
+pub(super) fn packet(track: u32, at: u64, duration: u64, data: &[u8]) -> Packet {
     let at = Timestamp::new(i64::try_from(at).unwrap_or(i64::MAX));
-    Packet::new(track, at, Duration::from(samples), data)
+    Packet::new(track, at, Duration::from(duration), data)
 }
