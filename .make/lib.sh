@@ -87,6 +87,13 @@ bring_tools() {
     bring_cmake
 }
 
+# Some tests let system calls of the program fail. Only Linux has the program for that.
+bring_strace() {
+    if have strace || [ "$(uname)" != Linux ]; then return; fi
+    from_apt strace && have strace ||
+        fail "strace is missing and cannot be installed from here: install the package strace, then try again"
+}
+
 # Brings the model tiny.en with the program $1 into models/, unless it is there.
 bring_model() {
     if is_model_there "$1"; then return; fi

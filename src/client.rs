@@ -109,9 +109,11 @@ impl Client {
         let mut body = upload.into_multipart()?;
         // Without `Expect: 100-continue`: ureq 3.5 waits in vain for a refusal that came with its body in
         // one piece, when the server leaves the connection open.
-        let request = request
-            .header(header::CONTENT_TYPE, body.content_type())
-            .header(header::CONTENT_LENGTH, body.len());
+        let mut request = request.header(header::CONTENT_TYPE, body.content_type());
+        // Without a length the body goes out in chunks.
+        if let Some(length) = body.len() {
+            request = request.header(header::CONTENT_LENGTH, length);
+        }
         let reply = request.send(SendBody::from_reader(&mut body)).map_err(|e| self.broken(e))?;
         Submitted::from_reply(&self.base, &accepted(reply)?)
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::http::TooFewFiles;
 use crate::queue::QueueError;
 
 /// Why a server cannot start.
@@ -25,6 +26,13 @@ pub enum Error {
     Unprotected {
         /// The address.
         addr: std::net::SocketAddr,
+    },
+    /// The process may open fewer files than a server needs.
+    OpenFiles {
+        /// Files that it may open.
+        allowed: u64,
+        /// Files that it needs with this number of workers.
+        needed: u64,
     },
     /// The data folder cannot be used.
     Data {
@@ -58,6 +66,11 @@ impl fmt::Display for Error {
                 "others reach {addr}, and no key protects it: set one (--api-key), listen on \
                  127.0.0.1, or let everybody in (--insecure)"
             ),
+            Error::OpenFiles { allowed, needed } => write!(
+                f,
+                "this process may open {allowed} files and needs at least {needed}: raise the limit \
+                 (ulimit -n 1024; LimitNOFILE=1024 in a systemd unit)"
+            ),
             Error::Data { folder, source } => {
                 write!(f, "cannot use the data folder {}: {source}", folder.display())
             }
@@ -75,9 +88,11 @@ impl std::error::Error for Error {
                 Some(source)
             }
             Error::Queue(error) => Some(error),
-            Error::NoTask | Error::TaskTwice(_) | Error::Unprotected { .. } | Error::Prepare(_) => {
-                None
-            }
+            Error::NoTask
+            | Error::TaskTwice(_)
+            | Error::Unprotected { .. }
+            | Error::OpenFiles { .. }
+            | Error::Prepare(_) => None,
         }
     }
 }
@@ -85,5 +100,11 @@ impl std::error::Error for Error {
 impl From<QueueError> for Error {
     fn from(error: QueueError) -> Error {
         Error::Queue(error)
+    }
+}
+
+impl From<TooFewFiles> for Error {
+    fn from(TooFewFiles { allowed, needed }: TooFewFiles) -> Error {
+        Error::OpenFiles { allowed, needed }
     }
 }

@@ -10,7 +10,9 @@ fn main() -> ExitCode {
     match cli::run(cli::Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("ringback: {failure}");
+            if !matches!(failure, cli::Failure::ReaderGone) {
+                cli::out::note(format_args!("ringback: {failure}"));
+            }
             failure.exit_code()
         }
     }

@@ -12,7 +12,7 @@ use crate::api_key::ApiKey;
 use crate::config::{CallbackPolicy, Config, CorsOrigin};
 use crate::crew::Crew;
 use crate::error::Error;
-use crate::http::Http;
+use crate::http::{Http, check_open_files};
 use crate::janitor::Janitor;
 use crate::notifier::Notifier;
 use crate::queue::Queue;
@@ -220,12 +220,13 @@ impl Builder {
     /// back in it then.
     ///
     /// # Errors
-    /// When there is no task, a task has a name twice, the address is taken or can be reached by
+    /// When there is no task, a task has a name twice, the process may open too few files, the address is taken or can be reached by
     /// others while no key protects it, or the data folder cannot be used or is in use by another
     /// process.
     pub fn bind(self, addr: impl ToSocketAddrs) -> Result<Server, Error> {
         let Builder { config, tasks, prepare } = self;
         let tasks = Tasks::new(tasks)?;
+        check_open_files(config.workers)?;
         let listener = listen(addr)?;
         let addr = listener.local_addr().map_err(|error| Error::listen("its address", error))?;
         if !addr.ip().is_loopback() && config.api_keys.is_empty() && !config.insecure {
@@ -299,7 +300,7 @@ impl Server {
         !self.shared.config.api_keys.is_empty()
     }
 
-    /// Works until SIGTERM or SIGINT (elsewhere than on Unix: until Ctrl-C), then drains. A second
+    /// Works until SIGTERM, SIGINT or SIGHUP (elsewhere than on Unix: until Ctrl-C), then drains. A second
     /// signal ends the process at once.
     ///
     /// # Errors
@@ -314,7 +315,7 @@ impl Server {
     /// # Errors
     /// As [`run`](Server::run).
     pub fn run_announced(self, announce: impl FnOnce(&Server)) -> Result<(), Error> {
-        let signals = Signals::listen().map_err(Error::Threads)?;
+        let mut signals = Signals::listen().map_err(Error::Threads)?;
         announce(&self);
         let running = self.start()?;
         let signal = signals.wait();

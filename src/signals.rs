@@ -8,31 +8,45 @@ mod system {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
 
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     use signal_hook::{flag, iterator};
 
-    /// Listens for SIGTERM and SIGINT.
+    /// Listens for SIGTERM, SIGINT and SIGHUP.
     pub(crate) struct Signals(iterator::Signals);
 
     impl Signals {
-        /// From now on the first one means a drain; the second one exits inside the signal's own
-        /// handler.
+        /// From now on the first one means a drain; a second SIGTERM or SIGINT exits inside the signal's
+        /// own handler. A second SIGHUP does not: a terminal that closes may send several.
         pub(crate) fn listen() -> io::Result<Signals> {
             let asked = Arc::new(AtomicBool::new(false));
             for signal in [SIGTERM, SIGINT] {
                 flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&asked))?;
                 flag::register(signal, Arc::clone(&asked))?;
             }
-            iterator::Signals::new([SIGTERM, SIGINT]).map(Signals)
+            let signals = iterator::Signals::new([SIGTERM, SIGINT])?;
+            if !is_hangup_ignored() {
+                signals.handle().add_signal(SIGHUP)?;
+            }
+            Ok(Signals(signals))
         }
 
         /// Waits for the first one, and says which it was.
-        pub(crate) fn wait(mut self) -> &'static str {
+        pub(crate) fn wait(&mut self) -> &'static str {
             match self.0.forever().next() {
                 Some(SIGINT) => "SIGINT",
+                Some(SIGHUP) => "SIGHUP",
                 Some(_) | None => "SIGTERM",
             }
         }
+    }
+
+    /// Whether the program was started under `nohup`, which wants it to outlive its terminal. Only Linux
+    /// tells.
+    fn is_hangup_ignored() -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        ignored.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) != 0)
     }
 }
 
@@ -73,7 +87,7 @@ mod system {
         }
 
         /// Waits for the first one, and says what it was.
-        pub(crate) fn wait(self) -> &'static str {
+        pub(crate) fn wait(&mut self) -> &'static str {
             self.0.recv().expect("invariant: the handler has a sender for ever");
             "Ctrl-C"
         }

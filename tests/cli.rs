@@ -293,6 +293,55 @@ fn jobs_are_listed_shown_and_canceled() {
 }
 
 #[test]
+fn pipes_are_sent_to_their_end() {
+    let server = TestServer::start(echo().max_body(1024 * 1024));
+    let (_folder, path) = file("hello.txt", "hello from a pipe");
+    let path = path.to_str().expect("UTF-8");
+    let url = server.url("");
+    let bash = |line: &str| {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", line, env!("CARGO_BIN_EXE_ringback"), path, &url]);
+        shell.output().expect("bash")
+    };
+    for line in [
+        r#""$0" send <(cat "$1") --url "$2""#,
+        r#"cat "$1" | "$0" send - --url "$2""#,
+        r#""$0" send - --url "$2" < "$1""#,
+        r#"cat "$1" | "$0" send /dev/stdin --url "$2""#,
+        r#""$0" send /dev/stdin --url "$2" < "$1""#,
+        r#"mkfifo "$1.fifo"; cat "$1" > "$1.fifo" & "$0" send "$1.fifo" --url "$2"; rm "$1.fifo""#,
+    ] {
+        let ended = bash(line);
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(String::from_utf8_lossy(&ended.stdout), "hello from a pipe\n", "{line}: {said}");
+    }
+    let jobs = server.jobs();
+    assert_eq!(jobs[0]["input"]["name"], "hello.txt.fifo", "{jobs:?}");
+    assert_eq!(jobs[5]["input"]["name"], "input", "{jobs:?}");
+    let nothing = bash(r#"true | "$0" send - --url "$2""#);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("empty"), "{nothing:?}");
+    // It never ends by itself.
+    let endless = bash(r#""$0" send /dev/zero --url "$2""#);
+    assert_eq!(endless.status.code(), Some(1), "{endless:?}");
+}
+
+#[test]
+fn several_files_are_sent_and_one_that_fails_does_not_stop_the_others() {
+    let server = TestServer::start(echo());
+    let (folder, first) = file("first.txt", "one");
+    let second = folder.path().join("second.txt");
+    std::fs::write(&second, "two").expect("a file");
+    let (first, second) = (first.to_str().expect("UTF-8"), second.to_str().expect("UTF-8"));
+    let url = server.url("");
+    let ended = ringback(&["send", first, second, "--url", &url]).with_code(0);
+    assert_eq!(ended.stdout(), format!("==> {first} <==\none\n==> {second} <==\ntwo\n"));
+    let ended = ringback(&["send", "missing.txt", second, "--url", &url]).with_code(1);
+    assert!(ended.stdout().ends_with("two\n"), "{}", ended.stdout());
+    assert!(ended.stderr().contains("missing.txt") && ended.stderr().contains("1 of 2 files"));
+}
+
+#[test]
 fn a_refusal_of_a_large_upload_is_told() {
     let server = TestServer::start(echo().max_body(1024 * 1024));
     let (_folder, path) = file("large.txt", &"x".repeat(8 * 1024 * 1024));

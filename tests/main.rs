@@ -7,6 +7,7 @@
 //! | `callbacks` | the ring back, from the request to the receiver |
 //! | `depth` | a long queue |
 //! | `estimates` | what clients are told to expect |
+//! | `clients` | what clients in the field send that no standard says |
 //! | `http` | the wire contract: refusals, repeats, waits, pages |
 //! | `time` | a system's clock that is set, while the server runs and between two runs |
 //! | `uploads` | inputs on their way in: forms and raw bodies, broken, cut off, stalled |
@@ -20,6 +21,8 @@
 //! | `pages` | the pages for people, the browser client, and what they are told |
 //! | `warnings` | what a result falls short of: on the job, in lists, in callbacks |
 //! | `restart` | what a stop leaves for the next start: queued, running, undelivered |
+//! | `starved` | a system that has no file, no thread or no memory to give |
+//! | `terminal` | signals; an output that is closed, full, or has no reader |
 //! | `stored` | what is answered after a commit |
 
 mod access;
@@ -28,6 +31,7 @@ mod attack;
 mod callbacks;
 #[cfg(feature = "cli")]
 mod cli;
+mod clients;
 mod depth;
 mod estimates;
 mod http;
@@ -43,8 +47,12 @@ mod poison;
 mod restart;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod service;
+#[cfg(all(feature = "cli", feature = "whisper", target_os = "linux"))]
+mod starved;
 mod stored;
 mod support;
+#[cfg(all(feature = "cli", feature = "whisper", target_os = "linux"))]
+mod terminal;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 mod time;
 #[cfg(feature = "whisper")]

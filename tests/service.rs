@@ -67,6 +67,47 @@ fn the_recipes_agree_with_the_server() {
 }
 
 #[test]
+fn the_threads_are_those_of_the_table() {
+    use std::collections::BTreeSet;
+
+    let architecture = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let architecture = std::fs::read_to_string(architecture).expect("ARCHITECTURE.md");
+    let (_, section) = architecture.split_once("\n## Threads\n").expect("a section");
+    let section = section.split("\n## ").next().expect("its end");
+    // Some threads are there for one connection or one look-up only.
+    let (passing, lasting): (Vec<&str>, Vec<&str>) = section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .partition(|line| line.split('|').nth(2).expect("how many").contains("one a "));
+    let names = |rows: &[&str]| -> BTreeSet<String> {
+        rows.iter().map(|row| row.split('`').nth(1).expect("a name").to_owned()).collect()
+    };
+    let (passing, lasting) = (names(&passing), names(&lasting));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Binary::serve_without_model(folder.path(), &["--demo"]);
+    // Everything is started, and a callback was tried.
+    let receiver = crate::support::sink::CallbackSink::start();
+    let url = receiver.url().replace("127.0.0.1", "localhost");
+    let reply = server.post(&format!("/jobs?seconds=0&callback={url}"), "text/plain", b"x");
+    server.finished(reply.header("location").expect("a location"));
+    receiver.recv_timeout(crate::support::PATIENCE);
+    let numbered = |name: &str| match name.trim_end().rsplit_once('-') {
+        Some((kind, number)) if number.parse::<u32>().is_ok() => format!("{kind}-N"),
+        Some(_) | None => name.trim_end().to_owned(),
+    };
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("proc(5)");
+    let seen: BTreeSet<String> = tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .map(|name| numbered(&name))
+        // The main thread, and tiny_http's, which have no names.
+        .filter(|name| name != "ringback")
+        .filter(|name| !passing.contains(name))
+        .collect();
+    assert_eq!(seen, lasting, "the threads of a server, and those of ARCHITECTURE.md's table");
+}
+
+#[test]
 fn a_recording_full_of_what_its_decoder_complains_of_writes_no_log() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Binary::serve(folder.path(), &[]);

@@ -46,7 +46,8 @@ fn fields_are_parameters_except_the_reserved_ones() {
     let parts = [Part::Field("task", "translate"), file(b"x"), callback];
     let reply = server.post_form("/send?query=1", &parts);
     let job = server.finished(reply.header("location").expect("a location"));
-    assert_eq!(job["data"], "task=[\"translate\"];", "/send knows `callback` only");
+    let parameters = "query=[\"1\"];task=[\"translate\"];";
+    assert_eq!(job["data"], parameters, "of its own, /send knows `callback` only");
 }
 
 #[test]

@@ -30,9 +30,13 @@ fn run(attempt: &Attempt) -> Result<Output, TaskError> {
     Ok(Output::text(format!("worked for {}", humantime::format_duration(time))))
 }
 
-/// The parameter `seconds`; others say nothing here.
+/// The parameter `seconds`. There is no other one.
 fn seconds(given: &Parameters) -> Result<Duration, String> {
-    let seconds = given.get("seconds").map_or(Ok(DEFAULT), str::parse::<f64>);
+    if let Some(unknown) = given.names().find(|name| *name != "seconds") {
+        return Err(format!("There is no parameter {unknown:?}; the task takes `seconds`."));
+    }
+    let seconds = given.get("seconds").filter(|text| !text.is_empty());
+    let seconds = seconds.map_or(Ok(DEFAULT), str::parse::<f64>);
     match seconds {
         Ok(seconds) if (0.0..=LONGEST).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         Ok(_) | Err(_) => Err(format!("`seconds` is a number from 0 to {LONGEST}.")),
@@ -51,9 +55,10 @@ mod tests {
             super::seconds(&given)
         };
         assert_eq!(super::seconds(&Parameters::new()), Ok(Duration::from_secs(1)));
+        assert_eq!(seconds(""), Ok(Duration::from_secs(1)));
         assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
         assert_eq!(seconds("60"), Ok(Duration::from_secs(60)));
-        for bad in ["", "60.1", "-1", "inf", "NaN", "1e9", "soon"] {
+        for bad in ["60.1", "-1", "inf", "NaN", "1e9", "soon"] {
             assert!(seconds(bad).unwrap_err().contains("0 to 60"), "{bad:?}");
         }
     }

@@ -14,6 +14,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// It was tried and did not succeed. Exit code 1.
     Failed(String),
+    /// The program that reads the output has had enough. Exit code 0, and no message.
+    ReaderGone,
 }
 
 impl Failure {
@@ -29,6 +31,7 @@ impl Failure {
         match self {
             Failure::Usage(_) => ExitCode::from(2),
             Failure::Failed(_) => ExitCode::FAILURE,
+            Failure::ReaderGone => ExitCode::SUCCESS,
         }
     }
 }
@@ -37,6 +40,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Usage(message) | Failure::Failed(message) => f.write_str(message),
+            Failure::ReaderGone => f.write_str("the reader of the output has gone"),
         }
     }
 }
@@ -46,6 +50,9 @@ impl From<ClientError> for Failure {
         match error {
             // Not a request that failed, but a path that was mistyped.
             ClientError::Input { .. } => Failure::usage(error.to_string()),
+            ClientError::Output(source) if source.kind() == io::ErrorKind::BrokenPipe => {
+                Failure::ReaderGone
+            }
             _ => Failure::failed(error.to_string()),
         }
     }
@@ -54,14 +61,10 @@ impl From<ClientError> for Failure {
 impl From<ringback::Error> for Failure {
     fn from(error: ringback::Error) -> Failure {
         match error {
-            ringback::Error::Unprotected { .. } => Failure::usage(error.to_string()),
+            ringback::Error::Unprotected { .. } | ringback::Error::OpenFiles { .. } => {
+                Failure::usage(error.to_string())
+            }
             _ => Failure::failed(error.to_string()),
         }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure::failed(error.to_string())
     }
 }

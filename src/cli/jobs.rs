@@ -1,13 +1,12 @@
 //! `ringback jobs`: what a server has to do and has done.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use clap::Subcommand;
 use ringback::client::{Client, Job};
 use ringback::{JobId, State, Timestamp};
 
-use super::{Failure, ServerArgs};
+use super::{Failure, ServerArgs, out};
 
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -81,17 +80,15 @@ pub(super) fn run(args: JobsArgs) -> Result<(), Failure> {
 fn list(args: &ListArgs) -> Result<(), Failure> {
     let page = args.server.client()?.list(args.state, usize::from(args.limit), args.after)?;
     let now = Timestamp::now();
-    let mut stdout = io::stdout().lock();
-    writeln!(
-        stdout,
+    out::line(format_args!(
         "{:36}  {:9}  {:>8}  {:12}  {:9}  INPUT",
         "ID", "STATE", "AGE", "TASK", "CALLBACK"
-    )?;
+    ))?;
     for job in &page.jobs {
-        writeln!(stdout, "{}", line(job, now))?;
+        out::line(format_args!("{}", line(job, now)))?;
     }
     if let (Some(_), Some(last)) = (&page.next, page.jobs.last()) {
-        writeln!(stdout, "There are more: --after {}", last.id)?;
+        out::line(format_args!("There are more: --after {}", last.id))?;
     }
     Ok(())
 }
@@ -121,6 +118,5 @@ fn show(client: &Client, id: JobId) -> Result<(), Failure> {
     let job = client.job(id)?;
     let json = serde_json::to_string_pretty(&job)
         .map_err(|error| Failure::failed(format!("the job cannot be shown: {error}")))?;
-    writeln!(io::stdout(), "{json}")?;
-    Ok(())
+    out::line(format_args!("{json}"))
 }

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use tiny_http::{Method, Request, Response, Server};
 
-use super::Failure;
 use super::units::listen_address;
+use super::{Failure, out};
 
 /// The longest body that is taken in. 64 MiB.
 const MAX_BODY: u64 = 64 * 1024 * 1024;
@@ -44,10 +44,13 @@ pub(super) fn run(args: ListenArgs) -> Result<(), Failure> {
     let cannot = |error| Failure::failed(format!("cannot listen on {}: {error}", args.addr));
     let server = Server::http(args.addr).map_err(cannot)?;
     let addr = server.server_addr().to_ip().expect("invariant: bound to an IP address");
-    eprintln!("listening on http://{addr}");
+    out::note(format_args!("listening on http://{addr}"));
     let mut received = 0;
     while args.count.is_none_or(|count| received < count) {
-        if receive(server.recv()?, key.as_ref())? {
+        let request = server
+            .recv()
+            .map_err(|error| Failure::failed(format!("no callback can be received: {error}")))?;
+        if receive(request, key.as_ref())? {
             received += 1;
         }
     }
@@ -72,7 +75,7 @@ fn receive(mut request: Request, key: Option<&hmac::Key>) -> Result<bool, Failur
         return Ok(false);
     }
     let signature = key.map_or(Signature::Unchecked, |key| check(&request, &body, key));
-    print(&request, &body, signature)?;
+    out::written(print(&request, &body, signature))?;
     answer(request, if signature == Signature::Wrong { 401 } else { 204 });
     Ok(true)
 }

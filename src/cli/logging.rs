@@ -14,6 +14,8 @@ pub(super) fn init(verbose: u8) {
     log.filter_level(LevelFilter::Warn).filter_module("ringback", LevelFilter::Info);
     // A recording may be made of what its decoder complains of: a line for every hundred bytes.
     log.filter_module("symphonia", LevelFilter::Off);
+    // The gate says that the inner server has ended, once, and makes it anew.
+    log.filter_module("tiny_http", LevelFilter::Off);
     match verbose {
         0 => log.parse_default_env(),
         1 => log.filter_module("ringback", LevelFilter::Debug),

@@ -10,6 +10,7 @@ mod listen;
 mod logging;
 #[cfg(feature = "whisper")]
 mod model;
+pub(crate) mod out;
 mod send;
 mod serve;
 #[cfg(feature = "whisper")]
@@ -41,7 +42,7 @@ pub(crate) struct Arguments {
 enum Command {
     /// Run the server.
     Serve(Box<serve::ServeArgs>),
-    /// Send a file and print what comes of it.
+    /// Send files and print what comes of them.
     Send(send::SendArgs),
     /// List jobs, show one, cancel one.
     Jobs(jobs::JobsArgs),

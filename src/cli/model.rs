@@ -9,7 +9,7 @@ use ringback::model::{
     self, GetOptions, Here, ImportOptions, KNOWN, ModelError, Origin, Progress, Verified, Weights,
 };
 
-use super::Failure;
+use super::{Failure, out};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ModelArgs {
@@ -115,8 +115,7 @@ pub(super) fn run(args: ModelArgs) -> Result<(), Failure> {
         ModelCommand::Get(args) => get(&folder, args),
         ModelCommand::Import(args) => import(&folder, args),
         ModelCommand::Path { name } => {
-            println!("{}", model::resolve(&name, &folder)?.display());
-            Ok(())
+            out::line(format_args!("{}", model::resolve(&name, &folder)?.display()))
         }
         ModelCommand::Verify => verify(&folder),
     }
@@ -126,12 +125,12 @@ fn list(folder: &Path) -> Result<(), Failure> {
     let here = model::models_in(folder)?;
     for known in KNOWN {
         let state = here.iter().find(|here| here.name == known.name).map_or("", state);
-        println!("{}", line(known.name, known.bytes, state));
+        out::line(format_args!("{}", line(known.name, known.bytes, state)))?;
     }
     for other in here.iter().filter(|here| model::known(&here.name).is_none()) {
-        println!("{}", line(&other.name, other.bytes, state(other)));
+        out::line(format_args!("{}", line(&other.name, other.bytes, state(other))))?;
     }
-    eprintln!("in {}", folder.display());
+    out::note(format_args!("in {}", folder.display()));
     Ok(())
 }
 
@@ -160,17 +159,15 @@ fn get(folder: &Path, args: GetArgs) -> Result<(), Failure> {
             "is here; no SHA-256 is published for it, so the one it has was noted for `verify`"
         }
     };
-    eprintln!("{} {how} ({})", args.name, got.info);
-    println!("{}", got.path.display());
-    Ok(())
+    out::note(format_args!("{} {how} ({})", args.name, got.info));
+    out::line(format_args!("{}", got.path.display()))
 }
 
 fn import(folder: &Path, args: ImportArgs) -> Result<(), Failure> {
     let options = ImportOptions { name: args.name, weights: args.weights.map(Weights::from) };
     let imported = model::import(&args.path, folder, &options)?;
-    eprintln!("{} is here ({})", imported.name, imported.info);
-    println!("{}", imported.path.display());
-    Ok(())
+    out::note(format_args!("{} is here ({})", imported.name, imported.info));
+    out::line(format_args!("{}", imported.path.display()))
 }
 
 fn verify(folder: &Path) -> Result<(), Failure> {
@@ -178,15 +175,17 @@ fn verify(folder: &Path) -> Result<(), Failure> {
     for here in model::models_in(folder)? {
         let name = here.name.clone();
         match model::verify(here) {
-            Ok((info, verified)) => println!("{name}: good, {} ({info})", against(verified)),
+            Ok((info, verified)) => {
+                out::line(format_args!("{name}: good, {} ({info})", against(verified)))?;
+            }
             Err(error) => {
                 unsound += 1;
-                println!("{name}: BROKEN: {error}");
+                out::line(format_args!("{name}: BROKEN: {error}"))?;
             }
         }
     }
     for leftover in model::leftovers_in(folder)? {
-        println!("{}: what came of a model so far", leftover.display());
+        out::line(format_args!("{}: what came of a model so far", leftover.display()))?;
     }
     if unsound > 0 { Err(ModelError::Unsound { files: unsound }.into()) } else { Ok(()) }
 }
@@ -228,7 +227,7 @@ impl<'a> Meter<'a> {
     /// Leaves the line as it is.
     fn end(&self) {
         if self.is_terminal && self.shown.is_some() {
-            eprintln!();
+            out::note(format_args!(""));
         }
     }
 }

@@ -10,7 +10,7 @@ use ringback::{CallbackPolicy, Server};
 use super::door::DoorArgs;
 use super::unfound::Unfound;
 use super::units::{ByteSize, duration, listen_address};
-use super::{Failure, demo, transcription};
+use super::{Failure, demo, out, transcription};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
@@ -145,7 +145,7 @@ pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
         announce(&args, server, workers);
         match &model {
             Some(model) => transcription::announce(model),
-            None => eprintln!("  no model: the only task is `{}`", demo::NAME),
+            None => out::note(format_args!("  no model: the only task is `{}`", demo::NAME)),
         }
     })?;
     Ok(())
@@ -162,18 +162,20 @@ fn webhook_keys(secrets: &[String]) -> Result<Vec<Vec<u8>>, Failure> {
 /// interface: programs that start a server on port 0 read its address there.
 fn announce(args: &ServeArgs, server: &Server, workers: usize) {
     let addr = server.addr();
-    eprintln!("listening on http://{addr}");
-    eprintln!(
+    out::note(format_args!("listening on http://{addr}"));
+    out::note(format_args!(
         "  {workers} workers, at most {} queued jobs of at most {} each, kept in {}",
         args.max_queued,
         args.max_body,
         args.data.display()
-    );
-    eprintln!("  callbacks to {} addresses", server.callback_policy());
+    ));
+    out::note(format_args!("  callbacks to {} addresses", server.callback_policy()));
     if args.demo {
-        eprintln!("  the queue at work: http://{addr}/queue");
+        out::note(format_args!("  the queue at work: http://{addr}/queue"));
     }
     if !server.asks_for_key() && !addr.ip().is_loopback() {
-        eprintln!("  warning: everybody who reaches {addr} can use this server (--insecure)");
+        out::note(format_args!(
+            "  warning: everybody who reaches {addr} can use this server (--insecure)"
+        ));
     }
 }

@@ -6,8 +6,8 @@ use ringback::Builder;
 use ringback::model::{self, ModelError, ModelInfo};
 use ringback::whisper::{self, Transcribe};
 
-use super::Failure;
 use super::unfound::Unfound;
+use super::{Failure, out};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TranscriptionArgs {
@@ -76,9 +76,9 @@ pub(super) struct Model {
 
 /// Which model it is, and what whisper.cpp was built with, on stderr.
 pub(super) fn announce(model: &Model) {
-    eprintln!("  model {}: {}", model.path.display(), model.info);
-    eprintln!("  whisper.cpp: {}", whisper::system_info().trim());
+    out::note(format_args!("  model {}: {}", model.path.display(), model.info));
+    out::note(format_args!("  whisper.cpp: {}", whisper::system_info().trim()));
     if let Some(why) = whisper::slow_build() {
-        eprintln!("  warning: {why}");
+        out::note(format_args!("  warning: {why}"));
     }
 }

@@ -1,9 +1,10 @@
 //! A request for a job, and its `multipart/form-data` (RFC 7578), streamed: the file is read while
 //! it is sent, never held.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Cursor, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
@@ -21,14 +22,31 @@ pub struct Upload {
     idempotency_key: Option<String>,
 }
 
-#[derive(Debug)]
 enum Source {
-    File { path: PathBuf, file: File, bytes: u64 },
+    File {
+        path: PathBuf,
+        file: File,
+        bytes: u64,
+    },
     Memory(Vec<u8>),
+    /// Its length is known at its end.
+    Stream(Box<dyn Read + Send>),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::File { path, bytes, .. } => {
+                f.debug_struct("File").field("path", path).field("bytes", bytes).finish()
+            }
+            Source::Memory(bytes) => f.debug_tuple("Memory").field(&bytes.len()).finish(),
+            Source::Stream(_) => f.write_str("Stream"),
+        }
+    }
 }
 
 impl Upload {
-    /// A file, under its own name.
+    /// A file, under its own name. A pipe or a device is read to its end.
     ///
     /// # Errors
     /// [`ClientError::Input`] when it cannot be opened, or is a folder.
@@ -40,13 +58,17 @@ impl Upload {
             if about.is_dir() {
                 return Err(io::Error::from(io::ErrorKind::IsADirectory));
             }
-            Ok((file, about.len()))
+            Ok((file, about))
         };
         match open() {
-            Ok((file, bytes)) => {
-                let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-                let name = name.unwrap_or_else(|| "input".to_owned());
-                Ok(Upload::new(name, Source::File { path, file, bytes }))
+            Ok((file, about)) => {
+                let name = file_name(&path, about.is_file());
+                // Of a pipe, a device or a file that the system makes up, the length says nothing.
+                let source = match about.len() {
+                    bytes if about.is_file() && bytes > 0 => Source::File { path, file, bytes },
+                    _ => Source::Stream(Box::new(Named { path, file })),
+                };
+                Ok(Upload::new(name, source))
             }
             Err(source) => Err(ClientError::Input { path, source }),
         }
@@ -55,6 +77,11 @@ impl Upload {
     /// Bytes, under a name.
     pub fn bytes(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Upload {
         Upload::new(name.into(), Source::Memory(bytes.into()))
+    }
+
+    /// All that `reader` gives until its end, under a name. It is sent while it is read.
+    pub fn reader(name: impl Into<String>, reader: impl Read + Send + 'static) -> Upload {
+        Upload::new(name.into(), Source::Stream(Box::new(reader)))
     }
 
     fn new(name: String, source: Source) -> Upload {
@@ -125,18 +152,29 @@ impl Upload {
         );
         let tail = format!("\r\n--{boundary}--\r\n");
         let around = (head.len() + tail.len()) as u64;
-        let (input, bytes): (Box<dyn Read>, u64) = match self.source {
+        let (input, bytes): (Box<dyn Read>, Option<u64>) = match self.source {
             // A file that grows meanwhile is sent as long as it was.
             Source::File { path, file, bytes } => {
-                (Box::new(Named { path, file: file.take(bytes) }), bytes)
+                (Box::new(Named { path, file: file.take(bytes) }), Some(bytes))
             }
             Source::Memory(bytes) => {
                 let length = bytes.len() as u64;
-                (Box::new(Cursor::new(bytes)), length)
+                (Box::new(Cursor::new(bytes)), Some(length))
             }
+            Source::Stream(reader) => (reader, None),
         };
         let reader = Cursor::new(head).chain(input).chain(Cursor::new(tail));
-        Ok(Multipart { boundary, length: around + bytes, reader: Box::new(reader) })
+        let length = bytes.map(|bytes| around + bytes);
+        Ok(Multipart { boundary, length, reader: Box::new(reader) })
+    }
+}
+
+/// The name that a file is sent under. Those of pipes say nothing (`/dev/fd/63`).
+fn file_name(path: &Path, is_file: bool) -> String {
+    let says_nothing = !is_file && (path.starts_with("/dev") || path.starts_with("/proc"));
+    match path.file_name() {
+        Some(name) if !says_nothing => name.to_string_lossy().into_owned(),
+        Some(_) | None => "input".to_owned(),
     }
 }
 
@@ -148,7 +186,7 @@ fn quoted(name: &str) -> String {
 /// A body on its way.
 pub(super) struct Multipart {
     boundary: String,
-    length: u64,
+    length: Option<u64>,
     reader: Box<dyn Read>,
 }
 
@@ -157,8 +195,8 @@ impl Multipart {
         format!("multipart/form-data; boundary={}", self.boundary)
     }
 
-    /// Length in bytes.
-    pub(super) fn len(&self) -> u64 {
+    /// Length in bytes, where it is known before the end.
+    pub(super) fn len(&self) -> Option<u64> {
         self.length
     }
 }
@@ -170,12 +208,12 @@ impl Read for Multipart {
 }
 
 /// A file that names itself in its errors.
-struct Named {
+struct Named<R> {
     path: PathBuf,
-    file: io::Take<File>,
+    file: R,
 }
 
-impl Read for Named {
+impl<R: Read> Read for Named<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.file.read(buffer).map_err(|error| {
             io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
@@ -195,7 +233,7 @@ mod tests {
         let mut body = upload.into_multipart().expect("memory always opens");
         let mut sent = Vec::new();
         body.read_to_end(&mut sent).expect("memory can be read");
-        assert_eq!(sent.len() as u64, body.len());
+        assert_eq!(Some(sent.len() as u64), body.len());
         let boundary = &body.boundary;
         let mut expected = format!(
             "--{boundary}\r\nContent-Disposition: form-data; name=\"callback\"\r\n\r\n\
@@ -209,6 +247,13 @@ mod tests {
         expected.extend([0, 13, 10, 255]);
         expected.extend(format!("\r\n--{boundary}--\r\n").into_bytes());
         assert_eq!(String::from_utf8_lossy(&sent), String::from_utf8_lossy(&expected));
+    }
+
+    #[test]
+    fn a_pipe_has_a_name_that_says_nothing() {
+        assert_eq!(file_name(Path::new("/dev/fd/63"), false), "input");
+        assert_eq!(file_name(Path::new("/tmp/talk.wav"), false), "talk.wav");
+        assert_eq!(file_name(Path::new("/dev/shm/talk.wav"), true), "talk.wav");
     }
 
     #[test]

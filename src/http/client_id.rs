@@ -1,7 +1,7 @@
 //! Whose a request is: what keys, rates and shares go by.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use tiny_http::Request;
@@ -43,6 +43,13 @@ impl ClientId {
     /// It is on this machine, and has shown no key.
     pub(crate) fn is_local(&self) -> bool {
         matches!(self, ClientId::Address(address) if address.is_loopback())
+    }
+
+    /// It may be a proxy on this machine, and then is all clients. Programs that do not ask for another
+    /// address connect from the first one of loopback.
+    pub(crate) fn may_be_proxy(&self) -> bool {
+        let first = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        matches!(self, ClientId::Address(address) if first.contains(address))
     }
 
     /// Among whose jobs repeats are looked for: those of the same key. All clients without one are

@@ -39,11 +39,8 @@ impl Draft {
         }
     }
 
-    /// Takes in the fields of a query; that of `/send` says nothing.
+    /// Takes in the fields of a query.
     pub(crate) fn read_query(&mut self, query: &str) -> Result<(), Problem> {
-        if self.contract == Contract::Send {
-            return Ok(());
-        }
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             self.set(name, value.into_owned())?;
         }
@@ -61,6 +58,10 @@ impl Draft {
                 return Ok(());
             }
         };
+        // Forms send the fields that nobody has filled in.
+        if value.trim().is_empty() {
+            return Ok(());
+        }
         match reserved.replace(value) {
             None => Ok(()),
             Some(_) => Err(Problem::new(
@@ -100,13 +101,20 @@ impl Draft {
     pub(crate) fn check(&self, shared: &Shared, content_type: Option<&str>) -> Result<(), Problem> {
         let task = self.task(shared)?;
         if !task.options.takes(content_type) {
+            let declared = content_type.unwrap_or("this");
             let types = task.options.accepted_types().join(", ");
-            let detail = format!(
-                "The task `{}` takes {types}, not {}. Send the input's own content type.",
-                task.name,
-                content_type.unwrap_or("this"),
-            );
-            return Err(Problem::new(Code::UnsupportedType, detail).with("Accept-Post", types));
+            let takes = match types.as_str() {
+                "" => format!("does not take {declared}"),
+                types => format!("takes {types}, not {declared}"),
+            };
+            let detail =
+                format!("The task `{}` {takes}. Send the input's own content type.", task.name);
+            let problem = Problem::new(Code::UnsupportedType, detail);
+            return Err(if types.is_empty() {
+                problem
+            } else {
+                problem.with("Accept-Post", types)
+            });
         }
         if let Some(url) = &self.callback {
             check_url(url, shared.callbacks).map_err(|refused| bad_callback(&refused))?;

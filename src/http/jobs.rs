@@ -32,6 +32,7 @@ pub(crate) fn show(
     id: JobId,
     query: &str,
 ) -> Result<Answer, Problem> {
+    check_known(query, &["wait"])?;
     let wait = wait_of(query)?;
     if wait.is_zero() {
         return show_now(shared, request, id).map(Answer::Now);
@@ -75,11 +76,39 @@ fn wait_of(query: &str) -> Result<Duration, Problem> {
     Ok(Duration::from_secs(seconds.min(WAIT_MAX)))
 }
 
-/// The first value of a name in a query.
+/// The value of a name in a query. An empty one is none, as forms send it.
 pub(crate) fn parameter(query: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes())
-        .find(|(other, _)| other == name)
+        .find(|(other, value)| other == name && !value.is_empty())
         .map(|(_, value)| value.into_owned())
+}
+
+/// Refuses a query with parameters that mean nothing here: a client that asks for something must hear
+/// that it does not get it. `_` is what some libraries put there to keep caches out.
+pub(crate) fn check_known(query: &str, known: &[&str]) -> Result<(), Problem> {
+    let mut seen: Vec<String> = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if name == "_" || value.is_empty() && known.contains(&&*name) {
+            continue;
+        }
+        if !known.contains(&&*name) {
+            let there_are = match known {
+                [] => "none".to_owned(),
+                known => known.join(", "),
+            };
+            let detail = format!(
+                "There is no parameter {} at this address; there are: {there_are}.",
+                quoted(&name)
+            );
+            return Err(Problem::new(Code::BadParameter, detail));
+        }
+        if seen.iter().any(|other| *other == name) {
+            let detail = format!("`{name}` was given twice. Send it once.");
+            return Err(Problem::new(Code::BadParameter, detail));
+        }
+        seen.push(name.into_owned());
+    }
+    Ok(())
 }
 
 /// `DELETE /jobs/{id}`: a job that has not ended is canceled (200, the job), one that has is
@@ -114,6 +143,7 @@ pub(crate) fn look_after_commit(shared: &Shared, id: JobId) -> Option<Snapshot> 
 /// `GET /jobs`: newest first. Outputs, places in the queue and estimates are left to the jobs' own
 /// addresses.
 pub(crate) fn list(shared: &Shared, query: &str) -> Result<Reply, Problem> {
+    check_known(query, &["state", "limit", "after"])?;
     let mut page = page_of(query)?;
     let limit = page.limit;
     // One more tells whether there is a next page.

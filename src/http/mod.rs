@@ -29,13 +29,13 @@ mod wire;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 
 use self::admission::{Admission, Knock};
-use self::gate::{Closed, Gate, Limits, PrivateSocket, Secret, turn_away};
+use self::gate::{Gate, Limits, Upstream};
+pub(crate) use self::gate::{TooFewFiles, check_open_files};
 use self::pool::Pools;
 use self::waiting::Parking;
 use crate::crew::Crew;
@@ -51,8 +51,7 @@ const DEPARTURES: usize = 256;
 /// The threads that answer HTTP.
 pub(crate) struct Http {
     gate: Gate,
-    server: Arc<tiny_http::Server>,
-    stopping: Arc<AtomicBool>,
+    upstream: Arc<Upstream>,
     parking: Arc<Parking>,
     crew: Crew,
 }
@@ -64,11 +63,8 @@ impl Http {
         shared: Arc<Shared>,
         finished: Receiver<JobId>,
     ) -> io::Result<Http> {
-        let limits = Limits::new(shared.config.max_body);
-        let (gate, PrivateSocket { listener: private, secret }) = Closed::new(&shared.config.data)?;
-        let server = tiny_http::Server::from_listener(private, None).map_err(io::Error::other)?;
-        let server = Arc::new(server);
-        let stopping = Arc::new(AtomicBool::new(false));
+        let limits = Limits::new(shared.config.max_body, shared.config.workers);
+        let upstream = Arc::new(Upstream::start(&shared.config.data)?);
         let mut crew = Crew::new();
         let (departures, departed) = bounded(DEPARTURES);
         let (waiter, parking, ripe) = waiting::waiter(Arc::clone(&shared), finished, departed);
@@ -77,45 +73,22 @@ impl Http {
         crew.hire("http-waiter", move || waiter.run())?;
         let pools = Pools::hire(&mut crew, shared, Arc::clone(&parking), &ripe)?;
         crew.hire("http-acceptor", {
-            let (server, stopping) = (Arc::clone(&server), Arc::clone(&stopping));
-            move || accept(&server, &secret, &stopping, &pools)
+            let upstream = Arc::clone(&upstream);
+            move || upstream.run(|request| pools.take(request))
         })?;
         let judge = move |knock: &Knock<'_>| admission.judge(knock);
-        let gate = gate.open(listener, limits, judge, departures)?;
-        Ok(Http { gate, server, stopping, parking, crew })
+        let gate = Gate::open(listener, Arc::clone(&upstream), limits, judge, departures)?;
+        Ok(Http { gate, upstream, parking, crew })
     }
 
     /// Answers what is parked as it stands, stops accepting and ends the threads. What is not done by
     /// `deadline` is left behind. True when all have ended.
     pub(crate) fn stop(self, deadline: Instant) -> bool {
-        let Http { gate, server, stopping, parking, crew } = self;
+        let Http { gate, upstream, parking, crew } = self;
         // Whoever waits is answered, so that the connections can end.
         parking.close();
-        let remains = gate.stop(deadline);
-        stopping.store(true, Ordering::Release);
-        server.unblock();
-        let all_gone = crew.join_by(deadline + LAST_STEPS);
-        // It ends its own threads through its socket.
-        drop(server);
-        all_gone && remains.all_gone
-    }
-}
-
-fn accept(server: &tiny_http::Server, secret: &Secret, stopping: &AtomicBool, pools: &Pools) {
-    let take = |request| match secret.is_told_by(&request) {
-        true => pools.take(request),
-        false => turn_away(request),
-    };
-    while !stopping.load(Ordering::Acquire) {
-        match server.recv() {
-            Ok(request) => take(request),
-            // The call of `unblock`.
-            Err(_) if stopping.load(Ordering::Acquire) => {}
-            Err(error) => log::error!("no connections are accepted any more: {error}"),
-        }
-    }
-    // What came in meanwhile is answered, too.
-    while let Ok(Some(request)) = server.try_recv() {
-        take(request);
+        let no_connections = gate.stop(deadline);
+        upstream.close();
+        crew.join_by(deadline + LAST_STEPS) && no_connections
     }
 }

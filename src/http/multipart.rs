@@ -13,9 +13,12 @@ pub(crate) use self::head::PartHead;
 #[cfg(fuzzing)]
 pub(super) mod fuzzing;
 mod head;
+mod name;
 #[cfg(test)]
 mod tests;
 
+/// The longest boundary, in bytes.
+const BOUNDARY_MAX: usize = 200;
 /// The most parts of one body.
 const PARTS_MAX: usize = 100;
 /// The longest head of a part, in bytes.
@@ -27,16 +30,16 @@ const PADDING_MAX: usize = 64;
 /// The window's bounds: it holds a head, and is worth a read.
 const WINDOW: (u64, u64) = (16 * 1024, 64 * 1024);
 
-/// What separates the parts: 1 to 70 of the characters that RFC 2046 allows.
+/// What separates the parts. RFC 2046 allows 1 to 70 of some characters; clients send others, and more of
+/// them, so that any visible ASCII is taken but for quotation marks and backslashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Boundary(Vec<u8>);
 
 impl Boundary {
     /// `None` where it cannot be one.
     pub(crate) fn new(text: &[u8]) -> Option<Boundary> {
-        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(byte);
-        let valid = (1..=70).contains(&text.len())
-            && text.iter().all(allowed)
+        let valid = (1..=BOUNDARY_MAX).contains(&text.len())
+            && text.iter().all(|byte| (b' '..=b'~').contains(byte) && !b"\"\\".contains(byte))
             && text.last() != Some(&b' ');
         valid.then(|| Boundary(text.to_vec()))
     }
@@ -49,6 +52,8 @@ pub(crate) enum MultipartError {
     Read(io::Error),
     /// The body ended before its closing boundary.
     Truncated,
+    /// A part is not sent as it is (RFC 7578, 4.7 and 4.8).
+    Encoded,
     /// This is wrong with it.
     Malformed(&'static str),
 }
@@ -57,6 +62,7 @@ impl fmt::Display for MultipartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MultipartError::Read(error) => write!(f, "it could not be read: {error}"),
+            MultipartError::Encoded => f.write_str("a part is encoded"),
             MultipartError::Truncated => f.write_str("it ends before its closing boundary"),
             MultipartError::Malformed(what) => f.write_str(what),
         }

@@ -96,6 +96,8 @@ pub(crate) enum Code {
     Starting,
     /// The server is stopping.
     Draining,
+    /// The threads that answer requests do not.
+    Stalled,
 }
 
 impl Code {
@@ -135,7 +137,8 @@ impl Code {
             | Code::DiskFull
             | Code::StoreFailed
             | Code::Starting
-            | Code::Draining => 503,
+            | Code::Draining
+            | Code::Stalled => 503,
         }
     }
 
@@ -181,6 +184,7 @@ impl Code {
             Code::StoreFailed => "store_failed",
             Code::Starting => "starting",
             Code::Draining => "draining",
+            Code::Stalled => "stalled",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::header::Parameterized;
-use super::jobs::parameter;
+use super::jobs::{check_known, parameter};
 use super::problem::{Code, Problem, quoted};
 use super::reply::Reply;
 use super::wire::Snapshot;
@@ -20,6 +20,7 @@ const NOT_ATTR_CHAR: &AsciiSet =
 
 /// The output in its own content type, or with `?format` in one of the task's other formats.
 pub(crate) fn show(shared: &Shared, id: JobId, query: &str) -> Result<Reply, Problem> {
+    check_known(query, &["format"])?;
     let job = shared.queue.get(id)?.ok_or_else(Problem::unknown_job)?;
     let output = match job.state {
         State::Succeeded => shared.queue.output(id)?.ok_or_else(Problem::unknown_job)?,

@@ -52,12 +52,19 @@ pub(crate) enum Access<'a> {
 pub(crate) fn asked<'a>(method: &str, target: &'a str) -> Access<'a> {
     let (path, query) = path_and_query(target);
     match (Route::of(path), method) {
+        // Which methods there are is no secret.
+        (_, "OPTIONS") => Access::Everybody,
         (Ok(Route::Home | Route::Queue | Route::Client | Route::ClientTypes), _)
         | (Ok(Route::Livez | Route::Readyz), _) => Access::Everybody,
         (Ok(Route::Send), "POST") => Access::Submission { contract: Contract::Send, query },
         (Ok(Route::Jobs), "POST") => Access::Submission { contract: Contract::Jobs, query },
         (Ok(_) | Err(_), _) => Access::Clients,
     }
+}
+
+/// Whether a request asks if the server lives.
+pub(crate) fn is_probe(target: &str) -> bool {
+    matches!(Route::of(path_and_query(target).0), Ok(Route::Livez))
 }
 
 /// Does what the request asks for.
@@ -68,6 +75,9 @@ pub(crate) fn answer(shared: &Shared, request: &mut Request) -> Result<Answer, P
         return Err(Problem::new(Code::UriTooLong, detail));
     }
     let (path, query) = path_and_query(&uri);
+    if path == "*" && *request.method() == Method::Options {
+        return Ok(Answer::Now(options("GET, HEAD, POST, DELETE")));
+    }
     let route = Route::of(path)?;
     // A HEAD is a GET whose body tiny_http does not send.
     let method = match request.method() {
@@ -82,13 +92,20 @@ pub(crate) fn answer(shared: &Shared, request: &mut Request) -> Result<Answer, P
         (Route::ClientTypes, Method::Get) => Ok(Answer::Now(page::client_types())),
         (Route::Livez, Method::Get) => Ok(Answer::Now(health::live())),
         (Route::Readyz, Method::Get) => health::ready(shared).map(Answer::Now),
-        (Route::Send, Method::Post) => submit::send(shared, request),
+        (Route::Send, Method::Post) => submit::send(shared, request, query),
         (Route::Jobs, Method::Post) => submit::create(shared, request, query),
         (Route::Jobs, Method::Get) => jobs::list(shared, query).map(Answer::Now),
         (Route::Job(id), Method::Get) => jobs::show(shared, request, id, query),
-        (Route::Job(id), Method::Delete) => jobs::delete(shared, id).map(Answer::Now),
+        (Route::Job(id), Method::Delete) => {
+            jobs::check_known(query, &[])?;
+            jobs::delete(shared, id).map(Answer::Now)
+        }
         (Route::JobResult(id), Method::Get) => result::show(shared, id, query).map(Answer::Now),
-        (Route::JobDeliveries(id), Method::Get) => jobs::deliveries(shared, id).map(Answer::Now),
+        (Route::JobDeliveries(id), Method::Get) => {
+            jobs::check_known(query, &[])?;
+            jobs::deliveries(shared, id).map(Answer::Now)
+        }
+        (route, Method::Options) => Ok(Answer::Now(options(route.allow()))),
         (route, _) => Err(method_not_allowed(&route)),
     }
 }
@@ -134,19 +151,35 @@ impl Route {
     }
 }
 
+/// The answer to `OPTIONS` (RFC 9110, 9.3.7).
+fn options(allow: &str) -> Reply {
+    Reply::empty(204).with("Allow", format!("{allow}, OPTIONS"))
+}
+
 fn method_not_allowed(route: &Route) -> Problem {
     let allow = route.allow();
     Problem::new(Code::MethodNotAllowed, format!("This address takes {allow}."))
         .with("Allow", allow)
 }
 
-/// Splits a request's target. Proxies are sent whole URLs; what stands before the path is theirs.
+/// Splits a request's target. Proxies are sent whole URLs (RFC 9112, 3.2.2), whose scheme has no case.
 fn path_and_query(uri: &str) -> (&str, &str) {
-    let target = match uri.strip_prefix("http://") {
-        Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
-        None => uri,
+    let target = match uri.split_once("://") {
+        Some((scheme, rest)) if is_http(scheme) => {
+            rest.find(['/', '?']).map_or("", |end| &rest[end..])
+        }
+        Some(_) | None => uri,
     };
-    target.split_once('?').unwrap_or((target, ""))
+    match target.split_once('?') {
+        Some(("", query)) => ("/", query),
+        Some((path, query)) => (path, query),
+        None if target.is_empty() && !uri.is_empty() => ("/", ""),
+        None => (target, ""),
+    }
+}
+
+fn is_http(scheme: &str) -> bool {
+    ["http", "https"].iter().any(|http| scheme.eq_ignore_ascii_case(http))
 }
 
 #[cfg(test)]
@@ -167,5 +200,9 @@ mod tests {
         assert_eq!(path_and_query("/jobs?a=1?b"), ("/jobs", "a=1?b"));
         assert_eq!(path_and_query("http://host:80/jobs?a"), ("/jobs", "a"));
         assert_eq!(path_and_query("http://host"), ("/", ""));
+        assert_eq!(path_and_query("HTTP://Host/jobs?a=http://b/c"), ("/jobs", "a=http://b/c"));
+        assert_eq!(path_and_query("hTTps://host:1?a"), ("/", "a"));
+        assert_eq!(path_and_query("/jobs?callback=http://b/c"), ("/jobs", "callback=http://b/c"));
+        assert_eq!(path_and_query("*"), ("*", ""));
     }
 }

@@ -22,8 +22,8 @@ use crate::shared::{Phase, Shared};
 use crate::tally::Event;
 
 /// `POST /send`: 204, and the result comes to the callback.
-pub(crate) fn send(shared: &Shared, request: &mut Request) -> Result<Answer, Problem> {
-    let accepted = accept(shared, request, Contract::Send, "")?;
+pub(crate) fn send(shared: &Shared, request: &mut Request, query: &str) -> Result<Answer, Problem> {
+    let accepted = accept(shared, request, Contract::Send, query)?;
     Ok(Answer::Now(accepted.mark(Reply::empty(204))))
 }
 

@@ -156,7 +156,9 @@ impl BodyKind {
             Some("multipart/form-data") => {
                 let boundary = parsed.get("boundary").and_then(Boundary::new);
                 boundary.map(BodyKind::Form).ok_or_else(|| {
-                    bad_multipart("its `Content-Type` has no boundary of 1 to 70 characters")
+                    bad_multipart(
+                        "its `Content-Type` has no boundary of 1 to 200 visible ASCII characters",
+                    )
                 })
             }
             essence => Ok(BodyKind::Raw(essence.map(str::to_owned))),
@@ -204,6 +206,11 @@ pub(crate) fn receive_form(
         {
             Err(body.problem(&error))
         }
+        Err(FormError::Multipart(MultipartError::Encoded)) => Err(Problem::new(
+            Code::UnsupportedType,
+            "A part with a `Content-Transfer-Encoding` such as base64, or a `Content-Encoding`, is not \
+             taken. Send its bytes as they are.",
+        )),
         Err(FormError::Multipart(error)) => Err(bad_multipart(&error)),
     }
 }
@@ -244,6 +251,8 @@ fn read_form(
                 draft.check(shared, head.content_type.as_deref())?;
                 upload = Some(receive_file(shared, form, length, head)?);
             }
+            // A file input that nobody has used.
+            Some(file_name) if file_name.is_empty() && form.next_piece()?.is_none() => {}
             Some(_) | None if is_input => {
                 let detail = "The part `file` has no filename. Give it one: any will do.";
                 return Err(Problem::new(Code::MissingFile, detail).into());
@@ -271,7 +280,7 @@ fn receive_file(
     while let Some(piece) = form.next_piece()? {
         write(&mut receiving, piece)?;
     }
-    let name = head.file_name.as_deref().and_then(file_name::cleaned);
+    let name = head.file_name.and_then(|name| file_name::cleaned(name.as_bytes()));
     Ok(Upload { name, content_type: head.content_type, received: finish(receiving)? })
 }
 

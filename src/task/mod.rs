@@ -28,6 +28,7 @@ type Check = Box<dyn Fn(&Parameters) -> Result<(), String> + Send + Sync>;
 #[derive(Default)]
 pub struct TaskOptions {
     accepts: Vec<String>,
+    refuses: Vec<String>,
     check: Option<Check>,
     playing_time: Option<PlayingTime>,
 }
@@ -43,6 +44,15 @@ impl TaskOptions {
     #[must_use]
     pub fn accepts<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> TaskOptions {
         self.accepts.extend(types.into_iter().map(|t| t.into().to_ascii_lowercase()));
+        self
+    }
+
+    /// Content types that the task does not take, such as `text/html` or `multipart/*`. Without
+    /// [`accepts`](TaskOptions::accepts) all others are taken: declared types are often wrong, and the
+    /// task can tell by the bytes.
+    #[must_use]
+    pub fn refuses<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> TaskOptions {
+        self.refuses.extend(types.into_iter().map(|t| t.into().to_ascii_lowercase()));
         self
     }
 
@@ -71,12 +81,18 @@ impl TaskOptions {
 
     pub(crate) fn takes(&self, content_type: Option<&str>) -> bool {
         let Some(declared) = content_type else { return true };
-        self.accepts.is_empty()
-            || declared == "application/octet-stream"
-            || self.accepts.iter().any(|pattern| match pattern.strip_suffix('*') {
+        let is_listed = |patterns: &[String]| {
+            patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
                 Some(prefix) => declared.starts_with(prefix),
                 None => declared == pattern,
             })
+        };
+        let says_nothing = matches!(
+            declared,
+            "application/octet-stream" | "binary/octet-stream" | "application/x-binary"
+        );
+        says_nothing
+            || (!is_listed(&self.refuses) && (self.accepts.is_empty() || is_listed(&self.accepts)))
     }
 
     pub(crate) fn accepted_types(&self) -> &[String] {

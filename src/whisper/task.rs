@@ -10,14 +10,15 @@ use crate::audio::{self, Reader};
 use crate::server::Builder;
 use crate::task::{Attempt, Output, TaskError, TaskOptions};
 
-/// What recordings are declared as. Some programs call an Ogg file an application.
-const ACCEPTED: [&str; 6] = [
-    "audio/*",
-    "video/*",
-    "application/ogg",
-    "application/mp4",
-    "application/x-matroska",
-    "application/octet-stream",
+/// Types that no recording is sent with. All others are taken: stores, browsers and programs declare what
+/// they like, and the bytes tell.
+const REFUSED: [&str; 6] = [
+    "text/html",
+    "application/xhtml+xml",
+    "application/json",
+    "application/problem+json",
+    "multipart/*",
+    "message/*",
 ];
 
 /// The task that transcribes recordings with one Whisper model.
@@ -84,7 +85,7 @@ impl Transcribe {
 
     /// What the task takes, to be checked before a job is accepted.
     pub fn options(self: Arc<Self>) -> TaskOptions {
-        TaskOptions::new().accepts(ACCEPTED).check_parameters(move |parameters| {
+        TaskOptions::new().refuses(REFUSED).check_parameters(move |parameters| {
             let options = Options::from_parameters(parameters)?;
             // While the model loads nobody knows its languages; the attempt will.
             self.engine.get().map_or(Ok(()), |engine| engine.check(&options))
@@ -223,13 +224,15 @@ mod tests {
     }
 
     #[test]
-    fn sound_and_film_are_taken_and_parameters_checked() {
+    fn types_may_be_wrong_and_parameters_are_checked() {
         let options = Arc::new(Transcribe::new("model.bin", 1)).options();
-        for taken in ["audio/mpeg", "audio/x-m4a", "video/mp4", "application/ogg"] {
+        for taken in ["audio/mpeg", "video/mp4", "binary/octet-stream", "text/plain", "wav"] {
             assert!(options.takes(Some(taken)), "{taken}");
         }
         assert!(options.takes(None));
-        assert!(!options.takes(Some("text/plain")));
+        for refused in ["text/html", "application/json", "multipart/mixed"] {
+            assert!(!options.takes(Some(refused)), "{refused}");
+        }
         let mut parameters = Parameters::new();
         assert_eq!(options.check(&parameters), Ok(()));
         parameters.push("language", "xx");

@@ -6,6 +6,8 @@
 #[cfg(all(feature = "cli", feature = "whisper"))]
 pub mod binary;
 pub mod sink;
+#[cfg(all(feature = "cli", feature = "whisper", target_os = "linux"))]
+pub mod strace;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -25,6 +25,9 @@ use crate::http::admission::{Cors, Knock};
 use crate::http::problem::{Code, Problem};
 use crate::http::reply::Reply;
 
+/// How often a request that was handed to nobody is taken to tiny_http.
+const TRIES: u32 = 3;
+
 /// A client, and what the gate knows of it.
 struct Connection<'a> {
     client: &'a TcpStream,
@@ -46,6 +49,8 @@ enum Ending {
     Refused(Problem),
     /// There is nobody to tell.
     Gone,
+    /// tiny_http closed the request's connection without a word: it handed the request to nobody.
+    Unanswered,
 }
 
 impl From<Problem> for Ending {
@@ -77,6 +82,7 @@ pub(super) fn serve(guest: &Guest, address: IpAddr, premises: &Premises) {
     match connection.run() {
         // A client that refuses what it is told is not told more.
         Err(Ending::Refused(problem)) => drop(connection.refuse(&problem)),
+        Err(Ending::Unanswered) => drop(connection.refuse(&out_of_reach())),
         Ok(()) | Err(Ending::Gone) => {}
     }
 }
@@ -144,8 +150,7 @@ impl Connection<'_> {
         let mut body = Body::new(head.framing, self.premises.limits.max_body)?;
         if head.framing == Framing::None {
             self.turn = self.sent_ahead.then(|| self.premises.ahead.turn()).flatten();
-            let inner = self.ask(head, InnerFraming::None, &[])?;
-            return self.relay(inner, head, head.persistence);
+            return self.exchange_whole(head, InnerFraming::None, &[]);
         }
         let length = match head.framing {
             Framing::Length(length) => Some(length),
@@ -157,8 +162,7 @@ impl Connection<'_> {
         let mut rate = Rate::new(&self.premises.limits);
         let taken = self.take_in(&mut body, &mut rate, length)?;
         if body.is_whole() {
-            let inner = self.ask(head, InnerFraming::Whole(taken.len()), &taken)?;
-            return self.relay(inner, head, head.persistence);
+            return self.exchange_whole(head, InnerFraming::Whole(taken.len()), &taken);
         }
         let mut place = self.await_turn(head.client.clone())?;
         let mut inner = self.ask(head, InnerFraming::Pieces(length), &[])?;
@@ -172,6 +176,23 @@ impl Connection<'_> {
         self.finish(inner, pumped, place, head)
     }
 
+    /// Answers a request that is all here. Asks again where tiny_http handed the request to nobody.
+    fn exchange_whole(
+        &mut self,
+        head: &Head,
+        framing: InnerFraming,
+        body: &[u8],
+    ) -> Result<Persistence, Ending> {
+        for _ in 0..TRIES {
+            let inner = self.ask(head, framing, body)?;
+            match self.relay(inner, head, head.persistence) {
+                Err(Ending::Unanswered) => {}
+                answered => return answered,
+            }
+        }
+        Err(Ending::Unanswered)
+    }
+
     /// Answers a request whose client sends the body when it is asked to: tiny_http says when, or
     /// answers without it.
     fn exchange_on_demand(
@@ -183,7 +204,7 @@ impl Connection<'_> {
         let mut place = self.await_turn(head.client.clone())?;
         let mut inner = self.ask(head, InnerFraming::OnDemand(length), &[])?;
         let mut received = Vec::new();
-        let answer = match self.receive_head(&mut inner, &mut received, head.is_head) {
+        let answer = match self.receive_head(&mut inner, &mut received, head) {
             Ok(answer) => answer,
             Err(ending) => return self.finish(inner, Err(ending), place, head),
         };
@@ -226,9 +247,12 @@ impl Connection<'_> {
 
     /// Opens a connection to tiny_http and sends what it begins with.
     fn ask(&self, head: &Head, framing: InnerFraming, body: &[u8]) -> Result<Inner, Ending> {
-        let passage = &self.premises.passage;
-        let mut inner = passage.connect().map_err(Problem::internal)?;
-        match inner.send(&[&head.for_inner(framing, &passage.secret), body]) {
+        let upstream = &self.premises.upstream;
+        let mut inner = upstream.connect().map_err(|error| {
+            log::debug!("a request could not be taken to tiny_http: {error}");
+            out_of_reach()
+        })?;
+        match inner.send(&[&head.for_inner(framing, &upstream.secret), body]) {
             Ok(()) => Ok(inner),
             // There may be an answer: what was wrong is said in it.
             Err(error) => {
@@ -268,6 +292,12 @@ impl Connection<'_> {
             }
         }
     }
+}
+
+/// The system has no file or no thread for a request.
+fn out_of_reach() -> Problem {
+    let detail = "The server is short of files or threads for a moment. Try again soon.";
+    Problem::new(Code::Busy, detail).retry_after(1)
 }
 
 fn slow_head(error: &io::Error) -> Ending {

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, bounded};
+use log::Level;
 use rustix::fd::AsFd;
 
 use super::Premises;
@@ -16,6 +17,7 @@ use super::inbox::readable;
 use crate::crew::Never;
 use crate::http::client_id::ClientId;
 use crate::http::problem::{Code, Problem};
+use crate::repeated::Repeated;
 
 /// The stack of a connection's thread, in bytes: its buffers are elsewhere.
 const STACK: usize = 256 * 1024;
@@ -24,8 +26,6 @@ const REST: Duration = Duration::from_millis(100);
 /// Connections that were turned away last, and are kept a while: one that is closed with something
 /// unread is reset, and its client might not read why.
 const TURNED_AWAY: usize = 16;
-/// How much time there is between two lines about the same trouble in the log.
-const COMPLAINT: Duration = Duration::from_secs(60);
 
 /// The loop that accepts.
 pub(super) struct Entrance {
@@ -36,7 +36,8 @@ pub(super) struct Entrance {
     turned_away: VecDeque<TcpStream>,
     /// What a client is told when there is no place for it.
     busy: Vec<u8>,
-    complained: Option<Instant>,
+    trouble: Repeated,
+    crowded: Repeated,
 }
 
 impl Entrance {
@@ -55,7 +56,8 @@ impl Entrance {
             present,
             turned_away: VecDeque::new(),
             busy,
-            complained: None,
+            trouble: Repeated::new(Level::Warn),
+            crowded: Repeated::new(Level::Warn),
         })
     }
 
@@ -76,8 +78,11 @@ impl Entrance {
                     | io::ErrorKind::Interrupted
                     | io::ErrorKind::ConnectionAborted
                     | io::ErrorKind::ConnectionReset => {}
-                    // Most often there are no files left; some come back.
-                    _ => self.rest(&format!("a connection could not be accepted: {error}")),
+                    // Most often there are no files left.
+                    _ => {
+                        self.premises.roster.give_files_back();
+                        self.rest(&format!("a connection could not be accepted: {error}"));
+                    }
                 },
             }
         }
@@ -93,21 +98,29 @@ impl Entrance {
         let guest = match self.premises.roster.admit(client, ClientId::of_address(peer.ip())) {
             Ok(guest) => guest,
             Err(client) => {
-                self.complain("there are as many connections as can be, of all clients or of one; more are refused");
+                self.crowded.say("there are as many connections as can be, of all clients or of one; more are refused");
                 return self.turn_away(client);
             }
         };
         let (premises, present) = (Arc::clone(&self.premises), self.present.clone());
+        // The thread gets its client once it is there: a client without a thread is told so.
+        let (hand_over, handed_over) = bounded(1);
         let hired =
             thread::Builder::new().name("http-conn".into()).stack_size(STACK).spawn(move || {
                 let _present = present;
                 // It is off the roster before its thread counts as gone.
-                let guest = guest;
+                let Ok(guest) = handed_over.recv() else { return };
                 connection::serve(&guest, peer.ip(), &premises);
             });
         // The thread is not joined but counted: on the roster, and by what it holds of `present`.
-        if let Err(error) = hired {
-            self.rest(&format!("a connection has no thread: {error}"));
+        match hired {
+            Ok(_) => hand_over.send(guest).expect("invariant: the thread waits for its client"),
+            Err(error) => {
+                if let Some(client) = guest.into_client() {
+                    self.turn_away(client);
+                }
+                self.rest(&format!("a connection has no thread: {error}"));
+            }
         }
     }
 
@@ -127,15 +140,10 @@ impl Entrance {
     }
 
     fn rest(&mut self, trouble: &str) {
-        self.complain(trouble);
-        // What comes of it, the loop looks at again.
-        let _ = readable([self.premises.stop.as_fd()], REST);
-    }
-
-    fn complain(&mut self, trouble: &str) {
-        if self.complained.is_none_or(|last| last.elapsed() >= COMPLAINT) {
-            log::warn!("{trouble}");
-            self.complained = Some(Instant::now());
+        self.trouble.say(trouble);
+        // Where there is no wait beside the stop, a stop may take as long as the rest.
+        if readable([self.premises.stop.as_fd()], REST).is_err() {
+            thread::sleep(REST);
         }
     }
 }

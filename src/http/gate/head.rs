@@ -14,6 +14,7 @@ use crate::http::client_id::{CLIENT_FIELD, ClientId};
 use crate::http::header::is_token;
 use crate::http::problem::{Code, Problem, quoted};
 use crate::http::reply::Reply;
+use crate::http::routes::is_probe;
 use crate::http::upload::LENGTH_FIELD;
 use crate::http::waiting::{CONNECTION_FIELD, ConnectionNumber};
 
@@ -39,6 +40,20 @@ const NOT_PASSED: [&str; 13] = [
     "expect",
     "cookie",
     "authorization",
+];
+
+/// Fields that decide what a request may do or how it is read. Bytes beyond ASCII in one of these cannot be
+/// left out of account.
+const STRICT: [&str; 9] = [
+    "host",
+    "origin",
+    "sec-fetch-site",
+    "sec-fetch-mode",
+    "access-control-request-method",
+    "access-control-request-headers",
+    "content-type",
+    "content-encoding",
+    "idempotency-key",
 ];
 
 /// How the end of a request's body is known.
@@ -77,6 +92,8 @@ pub(super) struct Head {
     pub(super) minor: u8,
     /// Its answer has no body, whatever the answer's head says.
     pub(super) is_head: bool,
+    /// It asks whether the server lives: an answer that does not come is one, too.
+    pub(super) is_probe: bool,
     /// The client waits to be asked for the body.
     pub(super) expects_continue: bool,
     /// Whose it is.
@@ -201,6 +218,7 @@ impl Head {
             persistence: fields.persistence(minor),
             minor,
             is_head: method == "HEAD",
+            is_probe: is_probe(target),
             expects_continue,
             passed: fields.passed(method, target, caller, &client),
             client,
@@ -261,9 +279,13 @@ impl<'a> Fields<'a> {
             (0, _) => return Err(bad("The field `Host` is missing")),
             (_, _) => return Err(bad("The field `Host` was given twice")),
         }
+        let is_control = |&byte: &u8| byte != b'\t' && (byte < b' ' || byte == 0x7f);
         for field in self.0.iter().filter(|field| !is_dropped(field.name)) {
-            // tiny_http takes ASCII alone, and nothing asked for here has need of more.
-            if !field.value.iter().all(|&byte| byte == b'\t' || (b' '..=b'~').contains(&byte)) {
+            if field.value.iter().any(is_control) {
+                let name = quoted(field.name);
+                return Err(bad(&format!("There is a control character in the field {name}")));
+            }
+            if !field.value.is_ascii() && is_strict(field.name) {
                 return Err(bad(&format!("The field {} is not ASCII", quoted(field.name))));
             }
         }
@@ -337,7 +359,9 @@ impl<'a> Fields<'a> {
         }
         let is_nominated =
             |name: &str| self.listed("connection").any(|n| n.eq_ignore_ascii_case(name.as_bytes()));
-        for field in self.0.iter().filter(|field| !is_dropped(field.name)) {
+        // tiny_http takes ASCII alone. Others' fields may have more: places, names, addresses of pages.
+        let is_passed = |field: &&Header<'_>| !is_dropped(field.name) && field.value.is_ascii();
+        for field in self.0.iter().filter(is_passed) {
             // Whom the request is for is no matter of this connection, whatever the client says.
             if field.name.eq_ignore_ascii_case("host") || !is_nominated(field.name) {
                 for part in [field.name.as_bytes(), b": ", field.value.trim_ascii(), b"\r\n"] {
@@ -359,6 +383,10 @@ fn content_length(value: &[u8]) -> Option<u64> {
     let valid = digits.bytes().all(|byte| byte.is_ascii_digit());
     // No digits at all do not parse.
     digits.parse().ok().filter(|_| valid)
+}
+
+fn is_strict(name: &str) -> bool {
+    STRICT.iter().any(|strict| name.eq_ignore_ascii_case(strict))
 }
 
 fn is_dropped(name: &str) -> bool {

@@ -72,15 +72,16 @@ impl Inner {
 mod tests {
     use std::io::Read;
 
-    use crate::http::gate::passage::Passage;
+    use super::Inner;
+    use crate::http::gate::passage;
 
     #[test]
     fn parts_go_out_in_their_order() {
-        let (passage, private) = Passage::open_port().unwrap();
-        let tiny_http::Listener::Tcp(listener) = private.listener else {
+        let (way, listener) = passage::ports().unwrap().open().unwrap();
+        let tiny_http::Listener::Tcp(listener) = listener else {
             unreachable!("a port is a TCP socket")
         };
-        let mut inner = passage.connect().unwrap();
+        let mut inner = Inner::new(way.connect().unwrap());
         inner.send(&[b"", b"ab", b"", b"c"]).unwrap();
         inner.send_chunk(&[b'x'; 17]).unwrap();
         inner.end_body();

@@ -10,12 +10,22 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The most connections at once, however many files may be open.
 const CONNECTIONS_MAX: u64 = 4096;
-/// Open files that are kept for everything else: the store, the spool, callbacks, connections that
-/// are refused or make room for others.
+/// Open files that are kept for everything else, beside one for each worker: the store, the spool,
+/// callbacks, connections that are refused or make room for others.
 const FILES_KEPT: u64 = 64;
 /// Open files of one connection: the client's socket, ours to tiny_http, tiny_http's two on the
 /// other side of it, and those two of the request before, which tiny_http may be about to close.
 const FILES_PER_CONNECTION: u64 = 6;
+
+/// Connections without which a server is of no use.
+const CONNECTIONS_MIN: u64 = 8;
+
+/// The process may open fewer files than a server needs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooFewFiles {
+    pub(crate) allowed: u64,
+    pub(crate) needed: u64,
+}
 
 /// The bounds of the gate.
 #[derive(Clone, Debug)]
@@ -48,16 +58,18 @@ pub(crate) struct Limits {
     /// How long a refused client that goes on sending is listened to in all, so that it can come to
     /// reading why.
     pub(crate) linger: Duration,
+    /// How long `/livez` waits for the threads behind the gate.
+    pub(crate) probe: Duration,
     /// How long one that sends nothing more is waited for to close its side.
     pub(crate) quiet: Duration,
 }
 
 impl Limits {
-    /// The bounds of a server that takes bodies of `max_body` bytes. Raises the process's limit of
-    /// open files as far as it goes.
-    pub(crate) fn new(max_body: u64) -> Limits {
+    /// The bounds of a server that takes bodies of `max_body` bytes and has so many workers. Raises the
+    /// process's limit of open files as far as it goes.
+    pub(crate) fn new(max_body: u64, workers: usize) -> Limits {
         Limits {
-            connections: connections(raise_open_files()),
+            connections: connections(raise_open_files(), workers),
             max_body,
             head: Duration::from_secs(10),
             idle: Duration::from_secs(60),
@@ -73,6 +85,7 @@ impl Limits {
             stall: Duration::from_secs(30),
             half_closed: Duration::from_secs(5),
             linger: Duration::from_secs(5),
+            probe: Duration::from_secs(3),
             quiet: Duration::from_secs(1),
         }
     }
@@ -97,10 +110,29 @@ fn raise_open_files() -> Option<u64> {
     None
 }
 
+/// Raises the process's limit of open files as far as it goes, and looks whether it is enough for a
+/// server with so many workers.
+pub(crate) fn check_open_files(workers: usize) -> Result<(), TooFewFiles> {
+    enough(raise_open_files(), workers)
+}
+
+fn enough(files: Option<u64>, workers: usize) -> Result<(), TooFewFiles> {
+    let needed = kept(workers) + CONNECTIONS_MIN * FILES_PER_CONNECTION;
+    match files {
+        Some(allowed) if allowed < needed => Err(TooFewFiles { allowed, needed }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn kept(workers: usize) -> u64 {
+    FILES_KEPT + workers as u64
+}
+
 /// As many connections as there are files for: tiny_http must never be refused one.
-fn connections(files: Option<u64>) -> usize {
-    let fitting = files
-        .map_or(CONNECTIONS_MAX, |files| files.saturating_sub(FILES_KEPT) / FILES_PER_CONNECTION);
+fn connections(files: Option<u64>, workers: usize) -> usize {
+    let fitting = files.map_or(CONNECTIONS_MAX, |files| {
+        files.saturating_sub(kept(workers)) / FILES_PER_CONNECTION
+    });
     usize::try_from(fitting.clamp(1, CONNECTIONS_MAX)).expect("invariant: it is at most 4096")
 }
 
@@ -110,11 +142,20 @@ mod tests {
 
     #[test]
     fn connections_fit_into_the_open_files() {
-        assert_eq!(connections(None), 4096);
-        assert_eq!(connections(Some(1 << 20)), 4096);
-        assert_eq!(connections(Some(1024)), 160);
-        assert_eq!(connections(Some(128)), 10);
-        assert_eq!(connections(Some(10)), 1);
+        assert_eq!(connections(None, 1), 4096);
+        assert_eq!(connections(Some(1 << 20), 1), 4096);
+        assert_eq!(connections(Some(1024), 4), 159);
+        assert_eq!(connections(Some(128), 1), 10);
+        assert_eq!(connections(Some(10), 1), 1);
+    }
+
+    #[test]
+    fn a_server_needs_files_for_eight_connections() {
+        assert_eq!(enough(None, 1), Ok(()));
+        assert_eq!(enough(Some(113), 1), Ok(()));
+        assert_eq!(enough(Some(112), 1), Err(TooFewFiles { allowed: 112, needed: 113 }));
+        assert_eq!(enough(Some(113), 2), Err(TooFewFiles { allowed: 113, needed: 114 }));
+        assert_eq!(connections(Some(113), 1), 8);
     }
 
     #[cfg(unix)]

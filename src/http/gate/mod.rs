@@ -24,11 +24,11 @@ mod rate;
 mod roster;
 mod turns;
 mod uploads;
+mod upstream;
 mod vigil;
 
 use std::io;
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,11 +37,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use self::ahead::Ahead;
 use self::bell::Bell;
 use self::entrance::Entrance;
-pub(crate) use self::limits::Limits;
-use self::passage::Passage;
-pub(crate) use self::passage::{PrivateSocket, Secret, turn_away};
+pub(crate) use self::limits::{Limits, TooFewFiles, check_open_files};
 use self::roster::Roster;
 use self::uploads::Uploads;
+pub(crate) use self::upstream::Upstream;
 use super::admission::{Judgement, Knock};
 use super::waiting::ConnectionNumber;
 use crate::crew::{Crew, Never};
@@ -49,7 +48,7 @@ use crate::crew::{Crew, Never};
 /// What the gate's threads share.
 struct Premises {
     limits: Limits,
-    passage: Passage,
+    upstream: Arc<Upstream>,
     roster: Arc<Roster>,
     uploads: Arc<Uploads>,
     ahead: Ahead,
@@ -62,31 +61,20 @@ struct Premises {
 /// Says of a head whether it may come in.
 type Judge = dyn Fn(&Knock<'_>) -> Judgement + Send + Sync;
 
-/// The gate's threads. tiny_http has to be gone before this is dropped: its socket goes with it.
+/// The gate's threads.
 pub(crate) struct Gate {
     premises: Arc<Premises>,
     gone: Receiver<Never>,
     crew: Crew,
 }
 
-/// A gate that is not open yet, and the private socket that leads away from it.
-pub(crate) struct Closed {
-    passage: Passage,
-}
-
-impl Closed {
-    /// Makes the private socket, below `data` if it can be there. The other end of it is for tiny_http.
-    pub(crate) fn new(data: &Path) -> io::Result<(Closed, PrivateSocket)> {
-        let (passage, private) = Passage::open(data)?;
-        Ok((Closed { passage }, private))
-    }
-
+impl Gate {
     /// Begins to accept from `listener`. `judge` is asked about every head that can be read.
     /// `departures` brings the connections whose clients have gone while their request was behind the
     /// gate; again and again, until it is there no more.
     pub(crate) fn open(
-        self,
         listener: TcpListener,
+        upstream: Arc<Upstream>,
         limits: Limits,
         judge: impl Fn(&Knock<'_>) -> Judgement + Send + Sync + 'static,
         departures: Sender<ConnectionNumber>,
@@ -94,7 +82,7 @@ impl Closed {
         let stop = Bell::new()?;
         let premises = Arc::new(Premises {
             stop,
-            passage: self.passage,
+            upstream,
             roster: Arc::new(Roster::new(limits.connections)),
             uploads: Arc::new(Uploads::new(limits.uploads)),
             ahead: Ahead::new(),
@@ -108,12 +96,10 @@ impl Closed {
         crew.hire("http-gate", move || entrance.run())?;
         Ok(Gate { premises, gone, crew })
     }
-}
 
-impl Gate {
     /// Accepts no more, ends idle connections at once and the others after their request, or at
-    /// `deadline`. The returned rest is to be dropped after tiny_http is.
-    pub(crate) fn stop(self, deadline: Instant) -> Remains {
+    /// `deadline`. True when every thread has ended.
+    pub(crate) fn stop(self, deadline: Instant) -> bool {
         /// What a connection that was cut has left to do.
         const LAST_STEPS: Duration = Duration::from_millis(500);
         let Gate { premises, gone, crew } = self;
@@ -125,16 +111,8 @@ impl Gate {
             premises.roster.cut();
             all_gone = is_closed(&gone, Instant::now() + LAST_STEPS);
         }
-        let all_gone = crew.join_by(deadline + LAST_STEPS) && all_gone;
-        Remains { all_gone, _premises: premises }
+        crew.join_by(deadline + LAST_STEPS) && all_gone
     }
-}
-
-/// What is left of a gate whose threads have ended: the private socket.
-pub(crate) struct Remains {
-    /// Whether every thread has.
-    pub(crate) all_gone: bool,
-    _premises: Arc<Premises>,
 }
 
 fn is_closed(gone: &Receiver<Never>, deadline: Instant) -> bool {

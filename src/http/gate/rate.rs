@@ -52,7 +52,7 @@ mod tests {
             brisk_grace: second,
             brisk_time: 3 * second,
             brisk_bytes_per_second: 1000,
-            ..Limits::new(1)
+            ..Limits::new(1, 1)
         };
         let mut rate = Rate::brisk(&limits);
         rate.record(second / 2, 900);
@@ -69,7 +69,7 @@ mod tests {
             grace: Duration::from_secs(10),
             stall: Duration::from_secs(30),
             bytes_per_second: 1000,
-            ..Limits::new(1)
+            ..Limits::new(1, 1)
         };
         let mut rate = Rate::new(&limits);
         assert_eq!(rate.patience(), Some(Duration::from_secs(10)));

@@ -99,6 +99,13 @@ impl Roster {
         Ok(Guest { seat, number, roster: Arc::clone(self) })
     }
 
+    /// Asks the oldest idle connections to go, as many as may be on their way out: the system has no file
+    /// for a new one.
+    pub(super) fn give_files_back(&self) {
+        let mut seats = self.lock();
+        while seats.make_room(|_| true) {}
+    }
+
     /// Ends the idle connections; the others end after their request.
     pub(super) fn close(&self) {
         // Set before the look at who is idle, as they look after saying that they are.
@@ -190,6 +197,13 @@ impl Seat {
 }
 
 impl Guest {
+    /// Leaves the list. Gives the client back, unless the list is being gone through.
+    pub(super) fn into_client(self) -> Option<TcpStream> {
+        let seat = Arc::clone(&self.seat);
+        drop(self);
+        Arc::into_inner(seat).map(|seat| seat.client)
+    }
+
     /// A request has begun.
     pub(super) fn begin(&self) {
         self.seat.idle.store(false, Ordering::SeqCst);

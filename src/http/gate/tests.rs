@@ -1,15 +1,15 @@
 //! The gate with small bounds, in front of a tiny_http that does as the address says. Every test goes
-//! through each kind of passage.
+//! through each kind of private socket.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::unbounded;
-use tiny_http::{ListenAddr, Request, Response, Server};
+use tiny_http::{Request, Response};
 
-use super::inner::Inner;
-use super::passage::Stream;
+use super::passage::{self, Place};
 use super::*;
 use crate::http::admission::{Admitted, Cors};
 use crate::http::client_id::ClientId;
@@ -21,28 +21,30 @@ const LARGE: usize = 64 * 1024 * 1024;
 
 /// Lets every request in.
 fn everybody(knock: &Knock<'_>) -> Judgement {
-    let client = ClientId::of_address(knock.peer);
+    // Clients on this machine have no share, so these count as clients elsewhere.
+    let IpAddr::V4(peer) = knock.peer else { unreachable!("the gate listens on IPv4") };
+    let client = ClientId::of_address([10, 0, 0, peer.octets()[3]].into());
     Judgement { cors: Cors::default(), verdict: Ok(Admitted::As(client)) }
 }
 
-/// A kind of passage.
-type Way = fn(&Path) -> io::Result<(Passage, PrivateSocket)>;
+/// A kind of private socket.
+type Way = fn(&Path) -> io::Result<Box<dyn Place>>;
 
-/// Each test through a passage.
+/// Each test through one kind.
 macro_rules! through {
     ($way:expr; $($test:ident)*) => {
         $(#[test] fn $test() { super::$test($way) })*
     };
 }
 
-/// Each test through every passage.
+/// Each test through every kind.
 macro_rules! tests {
     ($($test:ident)*) => {
         mod through_what_this_system_has {
-            through!(super::Passage::open; $($test)*);
+            through!(super::passage::place; $($test)*);
         }
         mod through_a_port {
-            through!(|_| super::Passage::open_port(); $($test)*);
+            through!(|_| super::passage::ports(); $($test)*);
         }
     };
 }
@@ -59,12 +61,13 @@ tests! {
     a_stop_ends_who_is_idle_at_once_and_the_others_after_their_answer
     a_stop_does_not_wait_beyond_its_deadline
     who_comes_past_the_gate_is_turned_away
+    a_probe_that_nobody_answers_is_told_that
 }
 
 struct Fixture {
     gate: Option<Gate>,
     addr: SocketAddr,
-    server: Option<Arc<Server>>,
+    upstream: Arc<Upstream>,
     thread: Option<JoinHandle<()>>,
     /// How many bytes of each body were read.
     bodies: Receiver<usize>,
@@ -83,7 +86,7 @@ fn answer(mut request: Request, tell: &Sender<usize>, goes: &Receiver<()>) {
             let response = Response::from_data(vec![7; LARGE]);
             request.respond(response.with_chunked_threshold(usize::MAX))
         }
-        "/wait" => {
+        "/wait" | "/livez?wait" => {
             let _ = goes.recv();
             request.respond(Response::from_string("waited"))
         }
@@ -102,38 +105,25 @@ impl Fixture {
         let data = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let (passage, PrivateSocket { listener: private, secret }) = way(data.path()).unwrap();
-        let closed = Closed { passage };
-        let server = Arc::new(Server::from_listener(private, None).unwrap());
+        let upstream = Arc::new(Upstream::start_in(way(data.path()).unwrap()).unwrap());
         let (departures, departed) = bounded(64);
-        let gate = Some(closed.open(listener, limits, everybody, departures).unwrap());
+        let in_front = Arc::clone(&upstream);
+        let gate = Gate::open(listener, in_front, limits, everybody, departures).unwrap();
         let (tell, bodies) = unbounded();
         let (go, goes) = unbounded();
         let thread = std::thread::spawn({
-            let server = Arc::clone(&server);
+            let upstream = Arc::clone(&upstream);
             move || {
                 std::thread::scope(|scope| {
-                    while let Ok(request) = server.recv() {
-                        if !secret.is_told_by(&request) {
-                            turn_away(request);
-                            continue;
-                        }
+                    upstream.run(|request| {
                         let (tell, goes) = (tell.clone(), goes.clone());
                         scope.spawn(move || answer(request, &tell, &goes));
-                    }
+                    });
                 });
             }
         });
-        Fixture {
-            gate,
-            addr,
-            server: Some(server),
-            thread: Some(thread),
-            bodies,
-            departed,
-            go,
-            _data: data,
-        }
+        let (gate, thread) = (Some(gate), Some(thread));
+        Fixture { gate, addr, upstream, thread, bodies, departed, go, _data: data }
     }
 
     fn connect(&self) -> TcpStream {
@@ -187,10 +177,10 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
-        let remains = self.gate.take().map(|gate| gate.stop(Instant::now() + PATIENCE));
-        self.server.take().unwrap().unblock();
+        let all_gone = self.gate.take().is_none_or(|gate| gate.stop(Instant::now() + PATIENCE));
+        self.upstream.close();
         self.thread.take().unwrap().join().unwrap();
-        assert!(remains.is_none_or(|remains| remains.all_gone));
+        assert!(all_gone);
     }
 }
 
@@ -203,7 +193,8 @@ fn limits() -> Limits {
         stall: Duration::from_millis(300),
         half_closed: Duration::from_millis(300),
         quiet: Duration::from_millis(300),
-        ..Limits::new(1024 * 1024)
+        probe: Duration::from_millis(300),
+        ..Limits::new(1024 * 1024, 1)
     }
 }
 
@@ -321,11 +312,10 @@ fn a_stop_ends_who_is_idle_at_once_and_the_others_after_their_answer(way: Way) {
     let mut busy = gate.connect();
     busy.write_all(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     gate.wait_until_open(2);
-    let server = gate.server.clone().unwrap();
     // The request is with tiny_http's side once this one, which comes after it, is counted.
     let closing = gate.gate.take().unwrap();
     let premises = Arc::clone(&closing.premises);
-    let stopping = std::thread::spawn(move || closing.stop(Instant::now() + PATIENCE).all_gone);
+    let stopping = std::thread::spawn(move || closing.stop(Instant::now() + PATIENCE));
     assert_eq!(idle.read(&mut [0]).unwrap(), 0);
     gate.go.send(()).unwrap();
     let mut reply = String::new();
@@ -335,7 +325,6 @@ fn a_stop_ends_who_is_idle_at_once_and_the_others_after_their_answer(way: Way) {
     assert!(stopping.join().unwrap());
     assert_eq!(premises.roster.len(), 0);
     assert!(TcpStream::connect(gate.addr).is_err(), "nobody listens any more");
-    drop(server);
 }
 
 fn a_stop_does_not_wait_beyond_its_deadline(way: Way) {
@@ -344,21 +333,14 @@ fn a_stop_does_not_wait_beyond_its_deadline(way: Way) {
     stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let began = Instant::now();
-    assert!(gate.gate.take().unwrap().stop(began).all_gone);
+    assert!(gate.gate.take().unwrap().stop(began));
     assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 fn who_comes_past_the_gate_is_turned_away(way: Way) {
     let gate = Fixture::start(way, limits());
     let past = |head: &str| {
-        let mut past = Inner::new(match gate.server.as_ref().unwrap().server_addr() {
-            ListenAddr::IP(addr) => Box::new(TcpStream::connect(addr).unwrap()) as Box<dyn Stream>,
-            #[cfg(unix)]
-            ListenAddr::Unix(addr) => {
-                let path = addr.as_pathname().unwrap();
-                Box::new(std::os::unix::net::UnixStream::connect(path).unwrap())
-            }
-        });
+        let mut past = gate.upstream.connect().unwrap();
         past.send(&[format!("POST / HTTP/1.1\r\nHost: x\r\n{head}\r\n").as_bytes()]).unwrap();
         let mut answer = Vec::new();
         while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -382,6 +364,19 @@ fn who_comes_past_the_gate_is_turned_away(way: Way) {
     assert!(gate.bodies.try_recv().is_err(), "nobody looked at any of them");
     let told = gate.exchange(b"POST / HTTP/1.0\r\nRingback-Secret: x\r\nContent-Length: 0\r\n\r\n");
     assert!(told.starts_with("HTTP/1.1 200 "), "what clients say of it is left out: {told}");
+}
+
+fn a_probe_that_nobody_answers_is_told_that(way: Way) {
+    let gate = Fixture::start(way, limits());
+    let reply = gate.exchange(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+    let mut probe = gate.connect();
+    probe.write_all(b"GET /livez?wait HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut reply = String::new();
+    probe.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 503 ") && reply.contains("\"stalled\""), "{reply}");
+    gate.go.send(()).unwrap();
+    gate.wait_until_open(0);
 }
 
 /// What is about turns and departures.

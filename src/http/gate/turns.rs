@@ -1,6 +1,7 @@
 //! Whose upload is taken to tiny_http now, and whose has to wait: the rule, without threads or clocks.
 //!
-//! 1. So many uploads are behind the gate at once, and no more than a share of them of one client.
+//! 1. So many uploads are behind the gate at once, and no more than a share of them of one client, unless
+//!    it may be a proxy on this machine, which is all clients.
 //! 2. A place that is free goes to the client that has the fewest; among equals, to who came first.
 //! 3. Where none is free, a slow upload makes way for one that waits, if its client has more places than
 //!    the other one would have; or if the other one has none at all. It is a slow one of the client that
@@ -75,7 +76,7 @@ impl Turns {
     /// many of its client wait as may.
     pub(super) fn come(&mut self, client: ClientId, bell: Sender<()>) -> Option<Number> {
         let waiting = self.waiting.iter().filter(|upload| upload.client == client).count();
-        if waiting >= self.bounds.waiting {
+        if waiting >= self.bounds.waiting && !client.may_be_proxy() {
             return None;
         }
         let number = self.next;
@@ -127,9 +128,12 @@ impl Turns {
     /// The place in the line of the one that is to have the next place. Those whose client has its
     /// share wait for their own.
     fn next(&self) -> Option<usize> {
-        let held = self.waiting.iter().map(|upload| self.held(&upload.client)).enumerate();
-        let in_turn = held.filter(|(_, held)| *held < self.bounds.share);
-        in_turn.min_by_key(|(_, held)| *held).map(|(at, _)| at)
+        let held =
+            self.waiting.iter().map(|upload| (upload, self.held(&upload.client))).enumerate();
+        let has_share =
+            |upload: &Waiting, held| held < self.bounds.share || upload.client.may_be_proxy();
+        let in_turn = held.filter(|(_, (upload, held))| has_share(upload, *held));
+        in_turn.min_by_key(|(_, (_, held))| *held).map(|(at, _)| at)
     }
 
     /// One at a time: who leaves does so soon, and it is looked at again then.
@@ -208,6 +212,21 @@ mod tests {
         line.turns.leave(4);
         line.turns.leave(0);
         assert!(line.told().is_empty(), "who has left is not told");
+    }
+
+    #[test]
+    fn a_proxy_on_this_machine_is_no_single_client() {
+        let mut turns = Turns::new(BOUNDS);
+        let local = ClientId::of_address(Ipv4Addr::LOCALHOST.into());
+        let bells: Vec<Receiver<()>> = (0..BOUNDS.places + BOUNDS.waiting + 1)
+            .map(|_| {
+                let (bell, rung) = bounded(1);
+                turns.come(local.clone(), bell).expect("it may wait");
+                rung
+            })
+            .collect();
+        let told = bells.iter().filter(|rung| rung.try_recv().is_ok()).count();
+        assert_eq!(told, BOUNDS.places, "all of the places, beyond a client's share");
     }
 
     #[test]

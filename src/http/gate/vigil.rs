@@ -21,8 +21,10 @@ const ENDED: PollFlags = PollFlags::empty();
 pub(super) struct Vigil<'a> {
     client: &'a TcpStream,
     half_closed: Duration,
-    /// Until when the client is waited with, once it has ended its side.
+    /// Deadline for a half-closed client: the request is taken back after it.
     until: Option<Instant>,
+    /// Deadline for the answer.
+    answer_by: Option<Instant>,
 }
 
 /// What the wait has come to.
@@ -32,23 +34,27 @@ pub(super) enum Seen {
     Answer,
     /// There is nobody to read it to.
     Departure,
+    /// No answer came in time.
+    Silence,
 }
 
 impl<'a> Vigil<'a> {
-    /// `half_closed` is how long a client that has ended its side is waited with.
-    pub(super) fn new(client: &'a TcpStream, half_closed: Duration) -> Vigil<'a> {
-        Vigil { client, half_closed, until: None }
+    /// `half_closed` is how long a client that has ended its side is waited with. Without `answer_by`
+    /// the answer may take as long as it likes.
+    pub(super) fn new(
+        client: &'a TcpStream,
+        half_closed: Duration,
+        answer_by: Option<Instant>,
+    ) -> Vigil<'a> {
+        Vigil { client, half_closed, until: None, answer_by }
     }
 
     /// Waits until something of the answer is there, or the client is not.
     pub(super) fn wait(&mut self, answer: &impl AsFd) -> io::Result<Seen> {
         loop {
-            let (watched, left) = match self.until {
-                None => (ENDED, None),
-                Some(until) => {
-                    (PollFlags::empty(), Some(until.saturating_duration_since(Instant::now())))
-                }
-            };
+            let watched = if self.until.is_none() { ENDED } else { PollFlags::empty() };
+            let deadline = [self.until, self.answer_by].into_iter().flatten().min();
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             let timeout = left.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
             let mut polled = [
                 PollFd::new(answer, PollFlags::IN),
@@ -60,11 +66,16 @@ impl<'a> Vigil<'a> {
                 Err(error) => return Err(error.into()),
             }
             let [answered, departed] = polled.map(|socket| socket.revents());
+            let is_over =
+                |deadline: Option<Instant>| deadline.is_some_and(|at| at <= Instant::now());
             if !answered.is_empty() {
                 return Ok(Seen::Answer);
             }
-            if departed.intersects(GONE) || (departed.is_empty() && left == Some(Duration::ZERO)) {
+            if departed.intersects(GONE) || is_over(self.until) {
                 return Ok(Seen::Departure);
+            }
+            if is_over(self.answer_by) {
+                return Ok(Seen::Silence);
             }
             if departed.intersects(ENDED) {
                 self.until = Some(Instant::now() + self.half_closed);

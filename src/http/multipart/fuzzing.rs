@@ -33,7 +33,7 @@ pub enum FormEnd {
 pub struct FormPart {
     /// The field's name.
     pub name: String,
-    /// The file's name as it was sent.
+    /// The file's name in UTF-8.
     pub file_name: Option<Vec<u8>>,
     /// The file's name as it is kept.
     pub shown_name: Option<String>,
@@ -63,6 +63,7 @@ pub fn read_form(content_type: &str, body: &[u8], step: usize) -> Option<Form> {
     let end = match read_parts(Stepwise { rest: body, step }, &boundary, &mut parts) {
         Ok(()) => FormEnd::Whole,
         Err(MultipartError::Truncated) => FormEnd::Truncated,
+        Err(MultipartError::Encoded) => FormEnd::Malformed("a part is encoded"),
         Err(MultipartError::Malformed(what)) => FormEnd::Malformed(what),
         Err(MultipartError::Read(error)) => unreachable!("memory can be read: {error}"),
     };
@@ -77,9 +78,12 @@ fn read_parts(
     let mut form = Multipart::new(source, boundary, None);
     while let Some(head) = form.next_part()? {
         parts.push(FormPart {
-            shown_name: head.file_name.as_deref().and_then(file_name::cleaned),
+            shown_name: head
+                .file_name
+                .as_deref()
+                .and_then(|name| file_name::cleaned(name.as_bytes())),
             name: head.name,
-            file_name: head.file_name,
+            file_name: head.file_name.map(String::into_bytes),
             content_type: head.content_type,
             content: Vec::new(),
         });

@@ -1,9 +1,8 @@
 //! The head of a part: what it is called, and what it says of its content.
 
 use memchr::memmem;
-use percent_encoding::percent_decode;
 
-use super::MultipartError;
+use super::{MultipartError, name};
 use crate::http::header::Parameterized;
 
 /// The longest name of a part, in bytes.
@@ -14,8 +13,8 @@ pub(super) const NAME_MAX: usize = 256;
 pub(crate) struct PartHead {
     /// The field's name.
     pub(crate) name: String,
-    /// The file's name as it was sent; `None` for a field that is not a file.
-    pub(crate) file_name: Option<Vec<u8>>,
+    /// The file's name; `None` for a field that is not a file.
+    pub(crate) file_name: Option<String>,
     /// The content type without parameters, in lower case.
     pub(crate) content_type: Option<String>,
 }
@@ -25,6 +24,7 @@ impl PartHead {
     pub(super) fn parse(head: &[u8]) -> Result<PartHead, MultipartError> {
         let mut disposition = None;
         let mut content_type = None;
+        let mut is_encoded = false;
         for line in unfolded(head) {
             let Some(colon) = memchr::memchr(b':', &line) else {
                 return Err(MultipartError::Malformed("a line of a part's head has no colon"));
@@ -34,34 +34,36 @@ impl PartHead {
                 disposition = Parameterized::parse(value);
             } else if name.eq_ignore_ascii_case(b"content-type") {
                 content_type = Parameterized::parse(value);
+            } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
+                let plain: [&[u8]; 3] = [b"binary", b"8bit", b"7bit"];
+                let encoding = value.trim_ascii();
+                is_encoded |= !encoding.is_empty()
+                    && !plain.iter().any(|plain| encoding.eq_ignore_ascii_case(plain));
+            } else if name.eq_ignore_ascii_case(b"content-encoding") {
+                let encoding = value.trim_ascii();
+                is_encoded |= !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"identity");
             }
+        }
+        if is_encoded {
+            return Err(MultipartError::Encoded);
         }
         let disposition = disposition
             .filter(|disposition| disposition.value == "form-data")
             .ok_or(MultipartError::Malformed(
                 "a part has no well-formed `Content-Disposition: form-data`",
             ))?;
-        let name =
-            disposition.get("name").map(unescaped).and_then(|name| String::from_utf8(name).ok());
+        let name = disposition
+            .get("name")
+            .map(name::unescaped)
+            .and_then(|name| String::from_utf8(name).ok());
         Ok(PartHead {
             name: name.filter(|name| name.len() <= NAME_MAX).ok_or(MultipartError::Malformed(
                 "a part has no name of up to 256 bytes of UTF-8",
             ))?,
-            file_name: file_name(&disposition),
+            file_name: name::of(&disposition),
             content_type: content_type.and_then(|value| value.essence().map(str::to_owned)),
         })
     }
-}
-
-/// The `filename`; without one the `filename*` that some old clients send for names beyond ASCII.
-fn file_name(disposition: &Parameterized) -> Option<Vec<u8>> {
-    if let Some(plain) = disposition.get("filename") {
-        return Some(unescaped(plain));
-    }
-    let extended = disposition.get("filename*")?;
-    // A charset and a language stand before the name, each ended by an apostrophe.
-    let name = extended.splitn(3, |&byte| byte == b'\'').nth(2)?;
-    Some(percent_decode(name).collect())
 }
 
 /// The lines of a head. One that begins with a space or a tab goes on with the line before it.
@@ -81,22 +83,4 @@ fn unfolded(head: &[u8]) -> Vec<Vec<u8>> {
         }
     }
     lines
-}
-
-/// Browsers write a quotation mark and line ends in names as `%22`, `%0D` and `%0A`, and nothing
-/// else so.
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, ..] = rest {
-        let (byte, length) = match rest {
-            [b'%', b'2', b'2', ..] => (b'"', 3),
-            [b'%', b'0', b'D' | b'd', ..] => (b'\r', 3),
-            [b'%', b'0', b'A' | b'a', ..] => (b'\n', 3),
-            _ => (*first, 1),
-        };
-        plain.push(byte);
-        rest = &rest[length..];
-    }
-    plain
 }

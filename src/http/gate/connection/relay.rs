@@ -4,14 +4,14 @@ use rustix::fd::AsFd;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use super::{Connection, Ending};
+use super::{Connection, Ending, out_of_reach};
 use crate::http::gate::answer::{Answer, AnswerBody, NotAnAnswer};
 use crate::http::gate::head::{Head, Persistence};
 use crate::http::gate::inbox::{readable, retried};
 use crate::http::gate::inner::Inner;
 use crate::http::gate::rate::Rate;
 use crate::http::gate::vigil::{Seen, Vigil};
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 
 /// What of an answer is read, and written to the client, at a time.
 const ANSWER_PIECE: usize = 32 * 1024;
@@ -29,7 +29,7 @@ impl Connection<'_> {
         persistence: Persistence,
     ) -> Result<Persistence, Ending> {
         let mut received = Vec::new();
-        let received_head = self.receive_head(&mut inner, &mut received, head.is_head);
+        let received_head = self.receive_head(&mut inner, &mut received, head);
         // How long the client takes to read is its own affair.
         self.turn = None;
         match received_head {
@@ -38,7 +38,13 @@ impl Connection<'_> {
                 self.recall(inner);
                 Err(Ending::Gone)
             }
-            Err(ending) => Err(ending),
+            Err(Ending::Refused(problem)) => {
+                // A client that refuses what it is told is not told more.
+                drop(self.refuse(&problem));
+                self.recall(inner);
+                Err(Ending::Gone)
+            }
+            Err(Ending::Unanswered) => Err(Ending::Unanswered),
         }
     }
 
@@ -47,20 +53,28 @@ impl Connection<'_> {
         &self,
         inner: &mut Inner,
         received: &mut Vec<u8>,
-        bodiless: bool,
+        head: &Head,
     ) -> Result<Answer, Ending> {
-        let mut vigil = Vigil::new(self.client, self.premises.limits.half_closed);
+        let limits = &self.premises.limits;
+        let answer_by = head.is_probe.then(|| Instant::now() + limits.probe);
+        let mut vigil = Vigil::new(self.client, limits.half_closed, answer_by);
         loop {
-            match vigil.wait(&inner.stream).map_err(Problem::internal)? {
+            let seen = vigil.wait(&inner.stream).map_err(|error| {
+                log::debug!("an answer cannot be waited for: {error}");
+                out_of_reach()
+            })?;
+            match seen {
                 Seen::Answer => {}
                 Seen::Departure => return Err(Ending::Gone),
+                Seen::Silence => return Err(stalled().into()),
             }
             match inner.receive(received, ANSWER_FIRST) {
-                Ok(0) => return Err(Problem::internal("tiny_http gave no answer").into()),
+                Ok(0) if received.is_empty() => return Err(Ending::Unanswered),
+                Ok(0) => return Err(Problem::internal("an answer was cut off").into()),
                 Ok(_) => {}
                 Err(error) => return Err(Problem::internal(error).into()),
             }
-            match Answer::parse(received, bodiless) {
+            match Answer::parse(received, head.is_head) {
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) => {}
                 Err(NotAnAnswer) => {
@@ -142,4 +156,10 @@ impl Connection<'_> {
         }
         Ok(())
     }
+}
+
+/// The answer to a probe that nobody behind the gate has answered in time.
+fn stalled() -> Problem {
+    let detail = "The threads behind the gate do not answer. Look at the log, or start it again.";
+    Problem::new(Code::Stalled, detail).retry_after(5)
 }

@@ -1,5 +1,5 @@
-//! The way to tiny_http: a socket that others cannot reach, or not without a secret, and one
-//! connection through it for each request.
+//! The private sockets that tiny_http listens on: others cannot reach them, or not without a secret. The
+//! gate opens one connection through the newest of them for each request.
 
 #[cfg(unix)]
 mod folder;
@@ -10,29 +10,21 @@ mod secret;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 
 use rustix::fd::AsFd;
 use tiny_http::Listener;
 
-pub(crate) use self::secret::{Secret, turn_away};
-use super::inner::Inner;
+pub(super) use self::secret::{Secret, turn_away};
 
-/// The gate's end of the way. The socket goes when this is dropped.
-pub(super) struct Passage {
-    way: Box<dyn Way>,
-    pub(super) secret: Arc<Secret>,
+/// Where private sockets are made. The sockets go when this is dropped.
+pub(super) trait Place: Send + Sync {
+    /// Makes a socket: the way to it for the gate, the listener for tiny_http. An earlier socket may stop
+    /// working.
+    fn open(&self) -> io::Result<(Box<dyn Way>, Listener)>;
 }
 
-/// tiny_http's end of the way.
-pub(crate) struct PrivateSocket {
-    pub(crate) listener: Listener,
-    /// Requests that do not tell it did not come through the gate.
-    pub(crate) secret: Arc<Secret>,
-}
-
-/// A place that connections lead to.
-trait Way: Send + Sync {
+/// The way to one private socket.
+pub(super) trait Way: Send + Sync {
     /// Waits while as many wait to be accepted as may.
     fn connect(&self) -> io::Result<Box<dyn Stream>>;
 }
@@ -48,38 +40,21 @@ impl Stream for TcpStream {
     }
 }
 
-impl Passage {
-    /// Makes the socket: below `data`, where sockets can be files.
-    #[cfg(unix)]
-    pub(super) fn open(data: &Path) -> io::Result<(Passage, PrivateSocket)> {
-        let (folder, listener) = folder::Folder::open(data)?;
-        Passage::new(folder, listener)
-    }
+/// The place for private sockets: a folder below `data`, where sockets can be files.
+#[cfg(unix)]
+pub(super) fn place(data: &Path) -> io::Result<Box<dyn Place>> {
+    Ok(Box::new(folder::Folder::open(data)?))
+}
 
-    /// Makes the socket, which is no file here.
-    #[cfg(not(unix))]
-    pub(super) fn open(_data: &Path) -> io::Result<(Passage, PrivateSocket)> {
-        Passage::open_port()
-    }
+/// The place for private sockets, which are no files here.
+#[cfg(not(unix))]
+pub(super) fn place(_data: &Path) -> io::Result<Box<dyn Place>> {
+    ports()
+}
 
-    /// Makes the socket where everybody on this host can reach it.
-    #[cfg(any(test, not(unix)))]
-    pub(super) fn open_port() -> io::Result<(Passage, PrivateSocket)> {
-        let (port, listener) = port::Port::open()?;
-        Passage::new(port, listener)
-    }
-
-    fn new(
-        way: impl Way + 'static,
-        listener: impl Into<Listener>,
-    ) -> io::Result<(Passage, PrivateSocket)> {
-        let secret = Arc::new(Secret::new()?);
-        let passage = Passage { way: Box::new(way), secret: Arc::clone(&secret) };
-        Ok((passage, PrivateSocket { listener: listener.into(), secret }))
-    }
-
-    /// A connection for one request.
-    pub(super) fn connect(&self) -> io::Result<Inner> {
-        self.way.connect().map(Inner::new)
-    }
+/// The place where everybody on this host can reach the private sockets.
+#[cfg(any(test, not(unix)))]
+#[cfg_attr(unix, expect(clippy::unnecessary_wraps, reason = "a folder can fail"))]
+pub(super) fn ports() -> io::Result<Box<dyn Place>> {
+    Ok(Box::new(port::Ports))
 }

@@ -1,26 +1,38 @@
-//! A port on loopback, where there are no sockets in folders that tiny_http could listen on. Whoever
-//! has an account on this host can reach it, which is what the secret is for.
+//! Ports on loopback, where there are no sockets in folders that tiny_http could listen on. Whoever
+//! has an account on this host can reach them, which is what the secret is for.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tiny_http::Listener;
 
-use super::{Stream, Way};
+use super::{Place, Stream, Way};
 use crate::http::gate::inbox::retried;
 
 /// As many connections may wait to be accepted as the system lets.
 const BACKLOG: i32 = i32::MAX;
 
-/// Where the port is.
+/// Any port that is free.
 #[derive(Debug)]
-pub(super) struct Port {
+pub(super) struct Ports;
+
+/// Where one port is.
+#[derive(Debug)]
+struct Port {
     addr: SocketAddr,
 }
 
+impl Place for Ports {
+    fn open(&self) -> io::Result<(Box<dyn Way>, Listener)> {
+        let (port, listener) = Port::open()?;
+        Ok((Box::new(port), listener.into()))
+    }
+}
+
 impl Port {
-    pub(super) fn open() -> io::Result<(Port, TcpListener)> {
+    fn open() -> io::Result<(Port, TcpListener)> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
         // tiny_http's sockets inherit it; without it an answer over 1 KB waits for an ACK.
         socket.set_tcp_nodelay(true)?;

@@ -14,7 +14,7 @@ use crate::http::header;
 const FIELD: &str = "Ringback-Secret";
 
 /// A secret for as long as the server runs.
-pub(crate) struct Secret {
+pub(in crate::http::gate) struct Secret {
     line: String,
     digest: Digest,
 }
@@ -39,7 +39,7 @@ impl Secret {
     }
 
     /// Whether a request came through the gate.
-    pub(crate) fn is_told_by(&self, request: &Request) -> bool {
+    pub(in crate::http::gate) fn is_told_by(&self, request: &Request) -> bool {
         header::find(request, FIELD).is_some_and(|told| {
             // The time that this takes says nothing of how much of the secret was right.
             digest::digest(&SHA256, told.as_bytes()).as_ref() == self.digest.as_ref()
@@ -48,7 +48,7 @@ impl Secret {
 }
 
 /// Refuses a request that did not come through the gate, without waiting for whoever sent it.
-pub(crate) fn turn_away(request: Request) {
+pub(in crate::http::gate) fn turn_away(request: Request) {
     log::warn!("a request came past the gate and was refused");
     if request.body_length().is_none_or(|length| length == 0) {
         // A stranger that does not read what it is told does no harm.

@@ -8,7 +8,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::{Fixture, GET, PATIENCE, limits};
 use crate::http::gate::Limits;
-use crate::http::gate::passage::Passage;
+use crate::http::gate::passage::place;
 use crate::http::gate::turns::Bounds;
 
 const LONG: usize = 100_000;
@@ -60,7 +60,7 @@ fn patient(places: usize, share: usize, waiting: usize) -> Limits {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_clients_uploads_wait_for_each_other_and_for_nobody_elses() {
-    let gate = Fixture::start(Passage::open, patient(2, 1, 1));
+    let gate = Fixture::start(place, patient(2, 1, 1));
     let mut first = upload(&gate, "");
     gate.wait_for_uploads(1, 0);
     let mut second = upload(&gate, ASKED);
@@ -83,7 +83,7 @@ fn a_clients_uploads_wait_for_each_other_and_for_nobody_elses() {
 #[test]
 fn a_slow_upload_makes_way_for_another_clients() {
     let gate = Fixture::start(
-        Passage::open,
+        place,
         Limits { brisk_grace: Duration::from_millis(100), ..patient(1, 1, 1) },
     );
     let mut slow = upload(&gate, "");
@@ -99,10 +99,8 @@ fn a_slow_upload_makes_way_for_another_clients() {
 
 #[test]
 fn a_turn_is_not_waited_for_for_ever() {
-    let gate = Fixture::start(
-        Passage::open,
-        Limits { turn: Duration::from_millis(50), ..patient(1, 1, 9) },
-    );
+    let gate =
+        Fixture::start(place, Limits { turn: Duration::from_millis(50), ..patient(1, 1, 9) });
     let _first = upload(&gate, "");
     gate.wait_for_uploads(1, 0);
     let told = read(&mut upload(&gate, ASKED));
@@ -112,7 +110,7 @@ fn a_turn_is_not_waited_for_for_ever() {
 
 #[test]
 fn who_is_reset_waits_for_no_turn() {
-    let gate = Fixture::start(Passage::open, patient(1, 1, 9));
+    let gate = Fixture::start(place, patient(1, 1, 9));
     let _first = upload(&gate, "");
     gate.wait_for_uploads(1, 0);
     let second = upload(&gate, "");
@@ -123,7 +121,7 @@ fn who_is_reset_waits_for_no_turn() {
 
 #[test]
 fn an_upload_that_is_reset_gives_its_place_back() {
-    let gate = Fixture::start(Passage::open, patient(1, 1, 9));
+    let gate = Fixture::start(place, patient(1, 1, 9));
     let first = upload(&gate, "");
     gate.wait_for_uploads(1, 0);
     reset(first);
@@ -138,7 +136,7 @@ const WAIT: &[u8] = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[test]
 fn the_request_of_a_client_that_has_gone_is_recalled() {
-    let gate = Fixture::start(Passage::open, limits());
+    let gate = Fixture::start(place, limits());
     for (connection, hang_up) in (0..).zip([reset, drop]) {
         let mut stream = gate.connect();
         // What comes behind it is not looked at, and hides nothing.
@@ -155,7 +153,7 @@ fn the_request_of_a_client_that_has_gone_is_recalled() {
 
 #[test]
 fn a_client_that_only_ends_its_side_is_answered() {
-    let gate = Fixture::start(Passage::open, Limits { half_closed: PATIENCE, ..limits() });
+    let gate = Fixture::start(place, Limits { half_closed: PATIENCE, ..limits() });
     let mut stream = gate.connect();
     stream.write_all(&[WAIT, GET].concat()).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
