@@ -15,6 +15,7 @@
 //! | `lifecycle` | a job from the request to its end |
 //! | `cli` | the program at the shell |
 //! | `ladder` | the eight programs of `examples/ladder/`, and the chapter about them |
+//! | `memory` | what goes back to the system when nobody needs it |
 //! | `model` | models at the shell |
 //! | `kill` | a process that ends in the middle: kill -9, SIGTERM, a second signal |
 //! | `service` | the recipes for systemd and proxies; the log that strangers do not write |
@@ -39,6 +40,8 @@ mod http;
 mod kill;
 mod ladder;
 mod lifecycle;
+#[cfg(all(feature = "cli", feature = "whisper", target_os = "linux"))]
+mod memory;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod model;
 mod pages;

@@ -1,12 +1,14 @@
 //! The task that `serve` offers: which model, how many threads, and what the build is worth.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ringback::Builder;
 use ringback::model::{self, ModelError, ModelInfo};
 use ringback::whisper::{self, Transcribe};
 
 use super::unfound::Unfound;
+use super::units::duration;
 use super::{Failure, out};
 
 #[derive(Debug, clap::Args)]
@@ -23,6 +25,11 @@ pub(super) struct TranscriptionArgs {
     /// Threads of one attempt; 0 means every core while it is alone, and a fair share of them else.
     #[arg(long, env = "RINGBACK_THREADS", default_value_t = 0, value_name = "THREADS")]
     threads: u16,
+
+    /// Take the model out of memory when no job has used it for so long; the next one loads it again
+    /// [default: never].
+    #[arg(long, env = "RINGBACK_MODEL_IDLE", value_name = "TIME", value_parser = duration)]
+    model_idle: Option<Duration>,
 }
 
 impl TranscriptionArgs {
@@ -63,7 +70,11 @@ impl TranscriptionArgs {
     /// Adds the task, for as many attempts at once as there are `workers`.
     pub(super) fn register(&self, builder: Builder, model: &Model, workers: usize) -> Builder {
         let builder = builder.threads(usize::from(self.threads));
-        Transcribe::new(&model.path, workers).register(builder)
+        let mut task = Transcribe::new(&model.path, workers);
+        if let Some(idle) = self.model_idle {
+            task = task.model_idle(idle);
+        }
+        task.register(builder)
     }
 }
 

@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use whisper_rs::{
     FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperError,
@@ -100,6 +100,15 @@ impl Engine {
     /// Says what would be right.
     pub fn check(&self, options: &Options) -> Result<(), String> {
         if self.is_multilingual() { Ok(()) } else { options.check_english_only() }
+    }
+
+    /// Frees states that were not used for `idle`, but for one. Says how many, and when there may be more.
+    pub(super) fn drop_idle_states(
+        &self,
+        now: Instant,
+        idle: Duration,
+    ) -> (usize, Option<Instant>) {
+        self.states.drop_idle(now, idle)
     }
 
     /// Transcribes a recording on the calling thread and `threads - 1` more (none with the feature

@@ -8,6 +8,7 @@ mod engine;
 mod error;
 mod formats;
 mod language;
+mod loader;
 mod options;
 mod pool;
 mod repeats;

@@ -3,6 +3,7 @@
 //! is used first: a second one is made only when two are needed at once.
 
 use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 /// At most so many states, made when they are needed.
 pub(super) struct Pool<S> {
@@ -11,7 +12,8 @@ pub(super) struct Pool<S> {
 }
 
 struct Free<S> {
-    states: Vec<S>,
+    /// With the times they were given back at, which rise: the last one is taken first.
+    states: Vec<(S, Instant)>,
     /// Seats nobody sits on; at least as many as there are states.
     seats: usize,
 }
@@ -38,7 +40,25 @@ impl<S> Pool<S> {
             .wait_while(free, |free| free.seats == 0)
             .expect("invariant: no panic under this lock");
         free.seats -= 1;
-        (Seat { pool: self, kept: None }, free.states.pop())
+        let idle = free.states.pop().map(|(state, _)| state);
+        (Seat { pool: self, kept: None }, idle)
+    }
+
+    /// Frees the states that lay idle for `idle`, but for one. Says how many, and when the next will
+    /// have done so.
+    pub(super) fn drop_idle(&self, now: Instant, idle: Duration) -> (usize, Option<Instant>) {
+        let due = |(_, since): &(S, Instant)| since.checked_add(idle);
+        let mut free = self.lock();
+        let beyond_one = free.states.len().saturating_sub(1);
+        let old = free.states[..beyond_one]
+            .iter()
+            .take_while(|state| due(state).is_some_and(|due| due <= now))
+            .count();
+        let dropped: Vec<_> = free.states.drain(..old).collect();
+        let next = if free.states.len() > 1 { free.states.first().and_then(due) } else { None };
+        // A state takes a while to free: the others need not wait for it.
+        drop(free);
+        (dropped.len(), next)
     }
 
     fn lock(&self) -> MutexGuard<'_, Free<S>> {
@@ -57,7 +77,7 @@ impl<S> Drop for Seat<'_, S> {
     fn drop(&mut self) {
         let mut free = self.pool.lock();
         free.seats += 1;
-        free.states.extend(self.kept.take());
+        free.states.extend(self.kept.take().map(|state| (state, Instant::now())));
         drop(free);
         self.pool.returned.notify_one();
     }
@@ -79,6 +99,24 @@ mod tests {
             assert_eq!(state.is_some(), turn > 0);
             seat.keep(state.unwrap_or(7));
         }
+    }
+
+    #[test]
+    fn a_state_that_was_needed_once_was_kept_for_ever() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let pool = Pool::new(3);
+        let taken: Vec<_> = (0..3).map(|_| pool.take().0).collect();
+        for (state, seat) in taken.into_iter().enumerate() {
+            seat.keep(state);
+        }
+        let now = Instant::now();
+        let (dropped, next) = pool.drop_idle(now, MINUTE);
+        assert_eq!(dropped, 0);
+        assert!(next.is_some_and(|next| next > now && next <= now + MINUTE));
+        assert_eq!(pool.drop_idle(now + MINUTE, MINUTE), (2, None));
+        let (_seat, state) = pool.take();
+        assert_eq!(state, Some(2), "the one that was used last stays");
+        assert_eq!(pool.drop_idle(now + 2 * MINUTE, MINUTE), (0, None));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The `transcribe` task: a recording in, its text out.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::formats::FORMATS;
+use super::loader::Loader;
 use super::{Engine, EngineError, Options, Transcript, Watch};
 use crate::audio::{self, Reader};
 use crate::server::Builder;
@@ -35,8 +37,8 @@ pub struct Transcribe {
     path: PathBuf,
     seats: usize,
     limit: Duration,
-    engine: OnceLock<Engine>,
-    loading: Mutex<()>,
+    model_idle: Option<Duration>,
+    loader: OnceLock<Loader>,
 }
 
 impl Transcribe {
@@ -50,8 +52,8 @@ impl Transcribe {
             path: path.into(),
             seats,
             limit: audio::DEFAULT_LIMIT,
-            engine: OnceLock::new(),
-            loading: Mutex::new(()),
+            model_idle: None,
+            loader: OnceLock::new(),
         }
     }
 
@@ -59,6 +61,14 @@ impl Transcribe {
     #[must_use]
     pub fn longest(mut self, limit: Duration) -> Transcribe {
         self.limit = limit;
+        self
+    }
+
+    /// How long the model stays in memory when no attempt uses it; the next one loads it again. Default:
+    /// for ever.
+    #[must_use]
+    pub fn model_idle(mut self, idle: Duration) -> Transcribe {
+        self.model_idle = Some(idle);
         self
     }
 
@@ -87,8 +97,11 @@ impl Transcribe {
     pub fn options(self: Arc<Self>) -> TaskOptions {
         TaskOptions::new().refuses(REFUSED).check_parameters(move |parameters| {
             let options = Options::from_parameters(parameters)?;
-            // While the model loads nobody knows its languages; the attempt will.
-            self.engine.get().map_or(Ok(()), |engine| engine.check(&options))
+            // Before the model was loaded nobody knows its languages; the attempt will.
+            match self.loader().is_multilingual() {
+                Some(false) => options.check_english_only(),
+                Some(true) | None => Ok(()),
+            }
         })
     }
 
@@ -111,21 +124,16 @@ impl Transcribe {
         Ok(recording.warnings().into_iter().fold(output(&transcript), Output::with_warning))
     }
 
-    /// The model, loaded when it is first asked for.
+    /// The model, loaded where it is not in memory. It stays there for as long as what this gives.
     ///
     /// # Errors
     /// When it cannot be loaded.
-    pub fn engine(&self) -> Result<&Engine, TaskError> {
-        if let Some(engine) = self.engine.get() {
-            return Ok(engine);
-        }
-        // The lock guards nothing: it only keeps two threads from loading at once.
-        let _turn = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = self.engine.get() {
-            return Ok(engine);
-        }
-        let engine = Engine::load(&self.path, self.seats)?;
-        Ok(self.engine.get_or_init(|| engine))
+    pub fn engine(&self) -> Result<impl Deref<Target = Engine> + '_, TaskError> {
+        Ok(self.loader().get()?)
+    }
+
+    fn loader(&self) -> &Loader {
+        self.loader.get_or_init(|| Loader::new(self.path.clone(), self.seats, self.model_idle))
     }
 
     /// Where the model is.
