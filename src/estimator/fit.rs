@@ -102,9 +102,9 @@ fn logarithm(seconds: f64) -> f64 {
     seconds.max(SHORTEST).ln()
 }
 
-/// What is left of `whole` seconds. It falls with every second, at first by one, and is never 0: an attempt
-/// that is late ends soon, as far as can be told.
+/// What is left of `whole` seconds. It falls with every second, at first by one, and is never 0: how late an
+/// attempt will be, nobody can tell, but the longer it is late the sooner it ends.
 pub(super) fn rest(whole: f64, elapsed: f64) -> f64 {
     let (rest, tail) = (whole - elapsed, whole * TAIL);
-    if rest >= tail || tail <= 0.0 { rest.max(0.0) } else { tail * (rest / tail - 1.0).exp() }
+    if rest >= tail || tail <= 0.0 { rest.max(0.0) } else { tail * tail / (2.0 * tail - rest) }
 }

@@ -95,7 +95,8 @@ impl Snapshot {
             task: &job.task,
             state: job.state,
             position: self.position,
-            eta_s: self.eta_s.map(|seconds| rounded(seconds, 10.0)),
+            // What has not ended never takes 0 s more.
+            eta_s: self.eta_s.map(|seconds| rounded(seconds.max(0.05), 10.0)),
             progress: self.progress.map(|progress| rounded(progress, 1000.0)),
             attempt: job.attempt,
             created_at: job.created_at,
