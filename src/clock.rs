@@ -96,11 +96,13 @@ pub(crate) struct Clock {
     ids: Mutex<ContextV7>,
 }
 
-/// A clock that goes on, and how long it stood while the machine was off, as far as is known.
+/// A clock that goes on.
 #[derive(Debug)]
 pub(crate) struct Resumed {
     pub(crate) clock: Clock,
-    pub(crate) off: Duration,
+    /// How long it stood while the machine was off, by the system's clock; `None` where it did not,
+    /// and what the store keeps of it holds on.
+    pub(crate) off: Option<Duration>,
 }
 
 impl Clock {
@@ -122,15 +124,15 @@ impl Clock {
     ) -> Resumed {
         let latest = latest.unwrap_or(Timestamp::from_micros(0));
         let (time, off) = match seen {
-            None => (now.wall.max(latest), Duration::ZERO),
+            None => (now.wall.max(latest), Some(Duration::ZERO)),
             Some(seen) if boot.is_some() && seen.boot == boot && seen.reading.up <= now.up => {
                 let passed = Duration::from_micros((now.up - seen.reading.up).unsigned_abs());
-                (seen.time.after(passed), Duration::ZERO)
+                (seen.time.after(passed), None)
             }
             Some(seen) => {
                 let was_set = seen.reading.wall >= NEVER_SET;
                 let off = now.wall.since(seen.reading.wall);
-                (seen.time.max(latest), if was_set { off } else { Duration::ZERO })
+                (seen.time.max(latest), Some(if was_set { off } else { Duration::ZERO }))
             }
         };
         let ahead = now.wall.as_micros() - time.as_micros();
@@ -155,15 +157,14 @@ impl Clock {
 
     /// A time of the queue as the outside is told it.
     pub(crate) fn told(&self, time: Timestamp) -> Timestamp {
-        Timestamp::from_micros(time.as_micros().saturating_add(self.ahead(Reading::take())).max(0))
+        moved(time, self.ahead(Reading::take()))
     }
 
     /// A job as the outside is told of it.
     pub(crate) fn told_job(&self, mut job: Job) -> Job {
         let ahead = self.ahead(Reading::take());
-        let tell =
-            |time: Timestamp| Timestamp::from_micros(time.as_micros().saturating_add(ahead).max(0));
-        job.created_at = tell(job.created_at);
+        let tell = |time| moved(time, ahead);
+        job.created_at = moved(job.created_at, ahead);
         job.started_at = job.started_at.map(tell);
         job.finished_at = job.finished_at.map(tell);
         job.expires_at = job.expires_at.map(tell);
@@ -176,7 +177,7 @@ impl Clock {
     /// A new id. Ids sort by age, whatever happens to the system's clock.
     pub(crate) fn new_job_id(&self) -> JobId {
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        JobId::at(self.now(), &*ids)
+        JobId::at(self.now(), &ids)
     }
 
     /// What the store has to keep.
@@ -204,6 +205,11 @@ impl Clock {
         }
         found
     }
+}
+
+/// Later by so many microseconds, and no earlier than 1970.
+fn moved(time: Timestamp, by: i64) -> Timestamp {
+    Timestamp::from_micros(time.as_micros().saturating_add(by).max(0))
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ mod stored;
 mod support;
 #[cfg(all(feature = "cli", feature = "whisper", target_os = "linux"))]
 mod terminal;
-#[cfg(all(feature = "cli", target_os = "linux"))]
+#[cfg(all(feature = "cli", feature = "whisper", target_os = "linux"))]
 mod time;
 #[cfg(feature = "whisper")]
 mod transcribe;

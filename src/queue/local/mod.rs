@@ -73,7 +73,7 @@ pub(crate) struct Recovered {
     pub(crate) queued: usize,
     /// Jobs that ran and wait again.
     pub(crate) interrupted: usize,
-    /// Jobs given up because the process died during each of their attempts.
+    /// Jobs given up: the process died during their last attempt, which ran alone.
     pub(crate) given_up: usize,
     /// Deliveries still to be made.
     pub(crate) deliveries: usize,

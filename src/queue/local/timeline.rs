@@ -12,7 +12,9 @@ use crate::queue::QueueError;
 /// the machine was off: where the system's clock is wrong about that, it is only tried earlier.
 pub(super) fn resume(conn: &mut Connection) -> Result<Clock, QueueError> {
     let Resumed { clock, off } = Clock::resume(seen(conn)?, latest(conn)?);
-    if let Err(error) = begin(conn, &clock, off) {
+    if let Some(off) = off
+        && let Err(error) = begin(conn, &clock, off)
+    {
         // A full disk is no reason not to start.
         log::warn!("the time of this start could not be stored: {error}");
     }

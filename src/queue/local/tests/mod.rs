@@ -6,6 +6,7 @@ pub(super) mod depth;
 mod faults;
 mod kill;
 mod opening;
+mod timeline;
 mod transitions;
 
 fn open(folder: &Path, spool: Arc<Spool>, limits: Limits) -> Arc<dyn Queue> {

@@ -33,7 +33,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (end, any::<Index>()).prop_map(|(end, lease)| Step::End(end, lease)),
         2 => any::<Index>().prop_map(Step::Cancel),
         1 => Just(Step::Sweep),
-        2 => Just(Step::Restart),
+        1 => Just(Step::Restart),
     ];
     proptest::collection::vec(step, 1..60)
 }
