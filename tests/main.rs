@@ -35,6 +35,7 @@ mod cli;
 mod clients;
 mod depth;
 mod estimates;
+mod full;
 mod http;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod kill;

@@ -16,6 +16,13 @@ use self::volume::Usage;
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
+/// Whether an error says that there is no room: on the disk, in a user's quota, or in the longest file
+/// that this process may write.
+pub(crate) fn is_no_room(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 /// How much room goes to what, in bytes. Small disks have less of everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sizes {

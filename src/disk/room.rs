@@ -18,6 +18,9 @@ const STEP: u64 = INLINE_MAX as u64;
 /// The rows of one job, and what they cost in indexes and half-full pages.
 const ROWS: u64 = 16 * KIB;
 
+/// Bytes of an outcome that needs no look at the disk.
+const SMALL: u64 = 64 * KIB;
+
 /// Room that the store gave up for its work.
 static GIVEN_UP: Repeated = Repeated::new(log::Level::Warn);
 
@@ -125,6 +128,26 @@ impl Room {
     /// Whether there is less room than is kept for the work.
     pub(crate) fn is_short(&self) -> bool {
         !self.has(0, Needs::Inline) || !self.has_files()
+    }
+
+    /// Whether an outcome of so many bytes can go into the store now: into its log, and into its file. A large
+    /// one leaves half of the reserve to the small ones.
+    pub(crate) fn fits_work(&self, bytes: u64) -> bool {
+        if bytes <= SMALL {
+            return true;
+        }
+        let held = self.reserve.get().map_or(0, |reserve| self.sizes.reserve - reserve.missing());
+        let wanted = bytes.saturating_add(bytes.saturating_sub(self.spare())).saturating_add(SMALL);
+        self.free().is_none_or(|free| free.saturating_add(held / 2) >= wanted)
+    }
+
+    /// Whether so many bytes would go into the store, were it empty: they go through its log.
+    pub(crate) fn could_hold(&self, bytes: u64) -> bool {
+        let usage = self.volumes[1].usage();
+        bytes <= SMALL
+            || usage.is_none_or(|usage| {
+                bytes.saturating_mul(2).saturating_add(self.sizes.reserve) <= usage.total
+            })
     }
 
     /// Whether nothing can be written, as far as the system says.

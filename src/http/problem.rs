@@ -7,6 +7,7 @@ use serde::Serialize;
 use tiny_http::StatusCode;
 
 use super::reply::{Reply, json_line};
+use crate::disk::is_no_room;
 use crate::queue::QueueError;
 use crate::repeated::Repeated;
 
@@ -220,10 +221,7 @@ impl Problem {
 
     /// A failure to write what a client sent.
     pub(crate) fn disk(error: &io::Error) -> Problem {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Problem::disk_full(),
-            _ => Problem::store_failed(error),
-        }
+        if is_no_room(error) { Problem::disk_full() } else { Problem::store_failed(error) }
     }
 
     /// A change that could not be stored: logged here, and told without its reason.

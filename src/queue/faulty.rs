@@ -83,6 +83,10 @@ impl Queue for Faulty {
         self.call(|| self.queue.retry(lease, failure, ready_at))
     }
 
+    fn put_off(&self, lease: Lease, failure: Failure) -> Result<TakenBack, QueueError> {
+        self.queue.put_off(lease, failure)
+    }
+
     fn release(&self, lease: Lease) -> Result<Recorded, QueueError> {
         self.call(|| self.queue.release(lease))
     }

@@ -54,6 +54,10 @@ pub(crate) trait Queue: Send + Sync {
         ready_at: Timestamp,
     ) -> Result<Recorded, QueueError>;
 
+    /// Ends an attempt that failed for want of room on the disk. It does not count, and the job waits a
+    /// time that grows with each attempt that has ended so; after ten of them they count.
+    fn put_off(&self, lease: Lease, failure: Failure) -> Result<TakenBack, QueueError>;
+
     /// Gives the lease back as if the attempt had not begun: it does not count.
     fn release(&self, lease: Lease) -> Result<Recorded, QueueError>;
 
@@ -201,6 +205,40 @@ pub(crate) struct StoredOutput {
     pub(crate) warnings: Vec<Warning>,
 }
 
+impl StoredOutput {
+    /// About as many bytes as it takes up in the store.
+    fn inline_bytes(&self) -> u64 {
+        let data = match &self.data {
+            StoredData::Text(text) => text.len() as u64,
+            StoredData::Json(value) => json_bytes(value),
+            StoredData::File { .. } => 0,
+        };
+        let formats = self.formats.iter().map(|format| format.body.len() as u64);
+        formats.fold(data, u64::saturating_add)
+    }
+}
+
+/// The length of a value's JSON.
+fn json_bytes(value: &serde_json::Value) -> u64 {
+    /// Counts what is written.
+    struct Count(u64);
+
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut count = Count(0);
+    serde_json::to_writer(&mut count, value).expect("invariant: nothing of it can fail");
+    count.0
+}
+
 /// The output proper.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum StoredData {
@@ -221,6 +259,17 @@ pub(crate) enum Recorded {
     /// The job changed.
     Yes,
     /// The job had been canceled or taken back; nothing changed.
+    Stale,
+}
+
+/// What became of a job whose attempt had no outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TakenBack {
+    /// It waits for its next attempt.
+    Queued,
+    /// That was its last attempt.
+    Failed,
+    /// It had ended, or is another attempt's by now.
     Stale,
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::disk::is_no_room;
 use crate::job::Failure;
 use crate::warning::{Warning, Warnings};
 
@@ -42,6 +43,16 @@ pub(crate) struct Format {
 }
 
 impl Output {
+    /// Bytes of its text and of its formats.
+    pub(crate) fn text_bytes(&self) -> u64 {
+        let text = match &self.data {
+            Data::Text(text) => text.len(),
+            Data::Json(_) | Data::File(_) => 0,
+        };
+        let formats = self.formats.iter().map(|format| format.body.len());
+        formats.fold(text, usize::saturating_add) as u64
+    }
+
     /// Text; `data` is a JSON string.
     pub fn text(text: impl Into<String>) -> Output {
         Output::of(Data::Text(text.into()))
@@ -103,6 +114,8 @@ impl Output {
 pub struct TaskError {
     pub(crate) failure: Failure,
     pub(crate) retryable: bool,
+    /// Whether it was for want of room on the disk, which is not the job's fault.
+    pub(crate) no_room: bool,
 }
 
 impl TaskError {
@@ -119,7 +132,7 @@ impl TaskError {
 
     fn new(message: impl Into<String>, retryable: bool) -> TaskError {
         let failure = Failure { code: "task_failed".into(), message: message.into() };
-        TaskError { failure, retryable }
+        TaskError { failure, retryable, no_room: false }
     }
 
     /// Replaces the code `task_failed` by a stable word of the task's own.
@@ -139,8 +152,11 @@ impl fmt::Display for TaskError {
 impl std::error::Error for TaskError {}
 
 impl From<io::Error> for TaskError {
-    /// An I/O error is taken to pass: a full disk, a file in use.
+    /// An I/O error is taken to pass, such as a file in use. An attempt that found the disk full does not
+    /// count.
     fn from(error: io::Error) -> TaskError {
-        TaskError::retryable(error.to_string()).with_code("io")
+        let no_room = is_no_room(&error);
+        let code = if no_room { "disk_full" } else { "io" };
+        TaskError { no_room, ..TaskError::retryable(error.to_string()).with_code(code) }
     }
 }

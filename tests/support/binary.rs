@@ -71,6 +71,16 @@ impl Binary {
         Binary::start(program, folder, arguments)
     }
 
+    /// As [`serve_without_model`](Binary::serve_without_model), where no file may be longer than so many MiB.
+    pub fn serve_with_file_size(mib: u32, folder: &Path, arguments: &[&str]) -> Binary {
+        let mut shell = Command::new("sh");
+        // In blocks of 512 bytes. An ignored signal stays so: the write fails instead.
+        let limit = "trap '' XFSZ && ulimit -f $0 && exec \"$@\"";
+        shell.args(["-c", limit, &(mib * 2048).to_string()]);
+        shell.arg(env!("CARGO_BIN_EXE_ringback")).arg("serve");
+        Binary::start(shell, folder, arguments)
+    }
+
     fn start(mut program: Command, folder: &Path, arguments: &[&str]) -> Binary {
         let mut child = program
             .args(["--listen", "127.0.0.1:0", "--data"])

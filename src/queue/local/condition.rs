@@ -3,6 +3,8 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+
 use super::unstored::Unstored;
 use crate::queue::Trouble;
 
@@ -49,14 +51,14 @@ impl Condition {
     }
 
     /// A statement failed. One that only its own request is to blame for does not count.
-    pub(super) fn refused(&self, error: &rusqlite::Error) {
+    pub(super) fn refused(&self, conn: &Connection, error: &rusqlite::Error) {
         use rusqlite::ErrorCode;
 
         let Some(code) = error.sqlite_error_code() else { return };
         if matches!(code, ErrorCode::ConstraintViolation | ErrorCode::TooBig) {
             return;
         }
-        self.state().last = Some((Instant::now(), trouble(&Unstored::from(error))));
+        self.state().last = Some((Instant::now(), trouble(&Unstored::of(conn, error))));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

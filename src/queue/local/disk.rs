@@ -1,6 +1,7 @@
 //! What the writer does about the disk: it moves the write-ahead log into the store's file before
 //! the log gets too long, says how much room the store has, and notices when writing fails.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +12,7 @@ use rusqlite::hooks::Wal;
 use super::condition::Condition;
 use super::schema::PAGE;
 use super::unstored::Unstored;
+use super::wal;
 use crate::disk::Room;
 use crate::repeated::Repeated;
 
@@ -81,11 +83,11 @@ impl Disk {
                 }
                 Ok(_) => break,
                 Err(error) => {
-                    if Unstored::from(&error).is_disk_full() && self.room.relieve() {
+                    if Unstored::of(conn, &error).is_disk_full() && self.room.relieve() {
                         continue;
                     }
                     NOT_MOVED.say(format_args!("the store's log could not be moved: {error}"));
-                    self.condition.refused(&error);
+                    self.condition.refused(conn, &error);
                     self.move_at = self.logged.load(Ordering::Relaxed) + limit / 4;
                     break;
                 }
@@ -93,6 +95,20 @@ impl Disk {
         }
         self.file = self.length();
         self.measure(conn);
+    }
+
+    /// Cuts off what a transaction that failed has left at the log's end, and moves the log, which then begins
+    /// anew: on a full disk both give room back.
+    pub(super) fn cut_log(&mut self, conn: &Connection) {
+        // Nobody else writes meanwhile, not even somebody who has the store open in another program.
+        let cut = conn.execute_batch("BEGIN IMMEDIATE").map_err(io::Error::other).and_then(|()| {
+            let cut = wal::cut_uncommitted(&self.path);
+            conn.execute_batch("ROLLBACK").map_err(io::Error::other).and(cut)
+        });
+        if let Err(error) = cut {
+            NOT_MOVED.say(format_args!("the store's log could not be cut: {error}"));
+        }
+        self.move_log(conn);
     }
 
     /// Says how much room the store has and needs. Not within a transaction that may be rolled back.

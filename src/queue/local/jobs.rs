@@ -170,6 +170,40 @@ pub(super) fn retry(
     Ok(Recorded::Yes)
 }
 
+/// Ends an attempt that does not count; the job waits for the next.
+pub(super) fn put_off(
+    tx: &mut Tx<'_>,
+    lease: LeaseId,
+    failure: &Failure,
+    ready_at: Timestamp,
+) -> rusqlite::Result<Recorded> {
+    let queued = tx
+        .conn
+        .prepare_cached(concat!(
+            "UPDATE jobs SET state = ?1, attempt = max(attempt - 1, 0), ready_at = ?2,
+                 error_code = ?3, error_message = ?4
+             WHERE id = ?5 AND state = 'running' AND fence = ?6
+             RETURNING ",
+            queued_columns!()
+        ))?
+        .query_row(
+            params![
+                running_after(Transition::Release).as_str(),
+                ready_at,
+                failure.code,
+                failure.message,
+                lease.job.to_string(),
+                signed(lease.fence),
+            ],
+            |row| rows::queued(row, false),
+        )
+        .optional()?;
+    let Some((seq, entry)) = queued else { return Ok(Recorded::Stale) };
+    tx.counts.running -= 1;
+    tx.queue(seq, entry);
+    Ok(Recorded::Yes)
+}
+
 /// Gives an attempt back. The fence stays: the attempt's number is used again, its right is not.
 pub(super) fn release(tx: &mut Tx<'_>, lease: LeaseId) -> rusqlite::Result<Recorded> {
     let queued = tx

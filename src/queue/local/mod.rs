@@ -4,9 +4,10 @@
 //! go past it, through a few connections of their own ([`readers`]). A worker sleeps at a channel
 //! ([`ready`]) that the writer fills. See `schema.sql` for what the file holds.
 
+use std::collections::HashSet;
 #[cfg(test)]
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased};
 
@@ -15,7 +16,7 @@ use self::claim::{Claimed, ClaimedBody, Claiming};
 use self::condition::Condition;
 use self::readers::Readers;
 use self::ready::Ready;
-use self::recovery::TakenBack;
+use self::recovery::Cause;
 use self::submit::Body;
 use self::unstored::Unstored;
 use self::writer::{Leftover, Purpose, SharedCounts, Survives, Tx, Writer};
@@ -118,6 +119,8 @@ pub(crate) struct LocalQueue {
     readers: Readers,
     writer: Writer,
     condition: Arc<Condition>,
+    /// Dropped leases of attempts whose end found no room.
+    without_room: Mutex<HashSet<LeaseId>>,
     /// When the disk was looked after last.
     looked: Mutex<Option<std::time::Instant>>,
 }
@@ -164,8 +167,13 @@ impl LocalQueue {
         mut work: impl FnMut(&mut Tx<'_>, LeaseId) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, QueueError> {
         let id = lease.id();
-        let ended = self.change(survives, move |tx| work(tx, id))?;
+        let ended = self.change(survives, move |tx| work(tx, id)).inspect_err(|error| {
+            if error.is_disk_full() {
+                self.without_room().insert(id);
+            }
+        })?;
         lease.end();
+        self.without_room().remove(&id);
         Ok(ended)
     }
 
@@ -173,15 +181,21 @@ impl LocalQueue {
     /// have failed by that.
     fn take_back_dropped(&self, now: Timestamp) -> Result<Vec<JobId>, QueueError> {
         let take_back = |lease: Lease| {
-            let (job, limits) = (lease.id().job, self.limits.clone());
+            let (id, limits) = (lease.id(), self.limits.clone());
+            let no_room = self.without_room().contains(&id);
+            let cause = if no_room { Cause::no_room() } else { Cause::Lost };
             let taken_back = self.end(Survives::PowerCut, lease, move |tx, lease| {
-                recovery::take_back(tx, lease, &limits, now)
+                recovery::take_back(tx, lease, &cause, &limits, now)
             })?;
-            Ok((taken_back == TakenBack::Failed).then_some(job))
+            Ok((taken_back == TakenBack::Failed).then_some(id.job))
         };
         // Each is tried, and kept if it fails, before the first failure is told.
         let results: Vec<_> = self.leases.take_dropped().into_iter().map(take_back).collect();
         results.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    fn without_room(&self) -> MutexGuard<'_, HashSet<LeaseId>> {
+        self.without_room.lock().expect("invariant: no panic under this lock")
     }
 
     /// Waits for word of a ready job; `None` when the queue is closed, though ids be left.
@@ -302,9 +316,16 @@ impl Queue for LocalQueue {
     fn finish(&self, lease: Lease, outcome: Outcome) -> Result<Recorded, QueueError> {
         let (now, keep) = (self.clock.now(), self.limits.keep);
         let file = outcome.result.as_ref().ok().and_then(jobs::output_file);
-        let finished = self.end(Survives::PowerCut, lease, move |tx, lease| {
-            jobs::finish(tx, lease, &outcome, now, keep)
-        });
+        let bytes = outcome.result.as_ref().map_or(0, StoredOutput::inline_bytes);
+        let finished = if self.spool.room().fits_work(bytes) {
+            self.end(Survives::PowerCut, lease, move |tx, lease| {
+                jobs::finish(tx, lease, &outcome, now, keep)
+            })
+        } else {
+            // To try would use up what other jobs can end with. The next sweep takes the lease back.
+            self.without_room().insert(lease.id());
+            Err(QueueError("there is no room for an outcome".into()))
+        };
         if let (Err(_), Some(name)) = (&finished, file) {
             self.spool.discard_output(&name);
         }
@@ -318,6 +339,14 @@ impl Queue for LocalQueue {
         ready_at: Timestamp,
     ) -> Result<Recorded, QueueError> {
         self.end(Survives::Kill, lease, move |tx, lease| jobs::retry(tx, lease, &failure, ready_at))
+    }
+
+    fn put_off(&self, lease: Lease, failure: Failure) -> Result<TakenBack, QueueError> {
+        let (cause, limits) = (Cause::NoRoom(failure), self.limits.clone());
+        let now = self.clock.now();
+        self.end(Survives::Kill, lease, move |tx, lease| {
+            recovery::take_back(tx, lease, &cause, &limits, now)
+        })
     }
 
     fn release(&self, lease: Lease) -> Result<Recorded, QueueError> {

@@ -61,6 +61,7 @@ impl LocalQueue {
             readers,
             writer,
             condition,
+            without_room: Mutex::default(),
             looked: Mutex::default(),
         };
         Ok((queue, recovered))

@@ -15,7 +15,7 @@ use super::rows;
 use super::writer::{Counts, Tx};
 use super::{Limits, Recovered};
 use crate::job::{Failure, JobId, State, Timestamp, Transition, retry_wait};
-use crate::queue::{LeaseId, Outcome, QueueError, Recorded};
+use crate::queue::{LeaseId, Outcome, QueueError, Recorded, TakenBack};
 use crate::spool::{Spool, Stray};
 
 /// Queues what was running, gives up what has been running too often, deletes files without a job.
@@ -90,23 +90,36 @@ fn give_up(
     jobs::settle(tx, id, ended, now)
 }
 
-/// What became of a job whose lease was dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum TakenBack {
-    /// It waits for its next attempt.
-    Queued,
-    /// That was its last attempt.
-    Failed,
-    /// It had ended, or is another attempt's by now.
-    Stale,
+/// Attempts of one job that may end for want of room without counting; the waits between them are two
+/// and a half hours together.
+const UNCOUNTED: u64 = 10;
+
+/// Why an attempt had no outcome.
+#[derive(Debug, Clone)]
+pub(super) enum Cause {
+    /// There was no room for it, or for what the task wanted to write.
+    NoRoom(Failure),
+    /// The store did not have it for another reason.
+    Lost,
 }
 
-/// Queues a running job again whose attempt ended without the store having it, or fails it after its
-/// last attempt. It waits as long as after any other failure: what could not be stored may well
-/// fail again.
+impl Cause {
+    /// The outcome found no room in the store.
+    pub(super) fn no_room() -> Cause {
+        Cause::NoRoom(Failure {
+            code: "disk_full".into(),
+            message: "the server's disk had no room for the outcome".into(),
+        })
+    }
+}
+
+/// Queues a running job again whose attempt ended without an outcome, or fails it after its last
+/// attempt. It waits as long as after any other failure: what could not be stored may well
+/// fail again. For want of room it waits without the attempt being counted, a bounded number of times.
 pub(super) fn take_back(
     tx: &mut Tx<'_>,
     lease: LeaseId,
+    cause: &Cause,
     limits: &Limits,
     now: Timestamp,
 ) -> rusqlite::Result<TakenBack> {
@@ -116,9 +129,21 @@ pub(super) fn take_back(
         .query_row([lease.job.to_string()], |row| row.get(0))
         .optional()?;
     let Some(attempt) = attempt else { return Ok(TakenBack::Stale) };
-    let failure = Failure {
-        code: "store".into(),
-        message: "the server could not store how the attempt ended".into(),
+    // The fence grows with every attempt, the number only with those that count.
+    let uncounted = lease.fence.saturating_sub(attempt.into());
+    let failure = match cause {
+        Cause::NoRoom(failure) if uncounted < UNCOUNTED => {
+            let ready_at = now.after(retry_wait(uncounted as u32 + 1));
+            return Ok(match jobs::put_off(tx, lease, failure, ready_at)? {
+                Recorded::Yes => TakenBack::Queued,
+                Recorded::Stale => TakenBack::Stale,
+            });
+        }
+        Cause::NoRoom(failure) => failure.clone(),
+        Cause::Lost => Failure {
+            code: "store".into(),
+            message: "the server could not store how the attempt ended".into(),
+        },
     };
     let (recorded, taken_back) = if attempt < limits.max_attempts {
         let ready_at = now.after(retry_wait(attempt));

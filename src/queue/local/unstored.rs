@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 
-use rusqlite::ErrorCode;
+use rusqlite::{Connection, ErrorCode};
 
+use crate::disk::is_no_room;
 use crate::queue::{QueueError, SubmitError};
 
 /// Why a change was not stored.
@@ -38,13 +39,30 @@ impl From<&rusqlite::Error> for Unstored {
     }
 }
 
+impl Unstored {
+    /// Why a statement on `conn` failed just now. SQLite has a word for a full disk, and none for a quota
+    /// or a limit on files.
+    pub(super) fn of(conn: &Connection, error: &rusqlite::Error) -> Unstored {
+        let unstored = Unstored::from(error);
+        match (error.sqlite_error_code(), unstored) {
+            (Some(ErrorCode::SystemIoFailure), Unstored::Broken(text)) => {
+                // SAFETY: the handle is that of an open connection, which is not used meanwhile.
+                let errno = unsafe { rusqlite::ffi::sqlite3_system_errno(conn.handle()) };
+                if is_no_room(&io::Error::from_raw_os_error(errno)) {
+                    Unstored::DiskFull(text)
+                } else {
+                    Unstored::Broken(text)
+                }
+            }
+            (_, unstored) => unstored,
+        }
+    }
+}
+
 impl From<io::Error> for Unstored {
     fn from(error: io::Error) -> Unstored {
         let text = QueueError(error.to_string());
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Unstored::DiskFull(text),
-            _ => Unstored::Broken(text),
-        }
+        if is_no_room(&error) { Unstored::DiskFull(text) } else { Unstored::Broken(text) }
     }
 }
 

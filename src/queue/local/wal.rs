@@ -7,7 +7,7 @@
 //! copy without it), a frame that ends a commit behind the first bad one is the sign.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,8 @@ use crate::queue::QueueError;
 /// Bytes of the log's header, and of that of a frame.
 const HEADER: usize = 32;
 const FRAME: usize = 24;
-/// Bytes of the index's header, without its own checksum.
-const INDEX: usize = 40;
+/// Bytes of the index up to the number of frames that were moved.
+const INDEX: usize = 100;
 
 /// How a log was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,6 @@ impl Log {
     pub(super) fn examine(store: &Path) -> Log {
         match examine(store) {
             Ok(log) => log,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Log::Whole,
             Err(error) => {
                 log::warn!("the job store's log cannot be looked at: {error}");
                 Log::Whole
@@ -73,19 +72,37 @@ pub(super) fn tell(log: &Log, conn: &Connection) -> Result<(), QueueError> {
     Ok(())
 }
 
-fn examine(store: &Path) -> io::Result<Log> {
-    let file = File::open(path(store))?;
-    let length = file.metadata()?.len();
-    if length == 0 {
-        return Ok(Log::Whole);
+/// Cuts the log of the store at `store` behind its last commit. For whoever holds the store's lock for
+/// writing.
+pub(super) fn cut_uncommitted(store: &Path) -> io::Result<()> {
+    let Some(index) = Index::read(&beside(store, "-shm")) else { return Ok(()) };
+    let log = File::options().read(true).write(true).open(path(store))?;
+    let Some(header) = Header::read(&mut &log)? else { return Ok(()) };
+    if header.salts != index.salts {
+        return Ok(());
     }
+    let end = HEADER as u64 + index.committed * (FRAME + header.page) as u64;
+    if end < log.metadata()?.len() { log.set_len(end) } else { Ok(()) }
+}
+
+fn examine(store: &Path) -> io::Result<Log> {
+    let index = Index::read(&beside(store, "-shm"));
+    let file = match File::open(path(store)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        file => Some(file?),
+    };
+    let Some(file) = file.filter(|file| file.metadata().is_ok_and(|file| file.len() > 0)) else {
+        // A log that was moved into the store may be gone or empty.
+        let lost = index.is_some_and(|index| index.committed > index.moved);
+        return Ok(if lost { Log::Damaged { read: 0 } } else { Log::Whole });
+    };
     let mut reader = BufReader::with_capacity(64 * 1024, file);
     let Some(header) = Header::read(&mut reader)? else {
         return Ok(Log::Damaged { read: 0 });
     };
     let walked = walk(&mut reader, &header)?;
-    let whole = match committed(&beside(store, "-shm"), &header.salts) {
-        Some(committed) => walked.committed >= committed,
+    let whole = match index.filter(|index| index.salts == header.salts) {
+        Some(index) => walked.committed >= index.committed,
         None => !walked.commit_behind,
     };
     Ok(if whole { Log::Whole } else { Log::Damaged { read: walked.committed } })
@@ -161,18 +178,34 @@ fn walk(reader: &mut impl Read, header: &Header) -> io::Result<Walked> {
     Ok(walked)
 }
 
-/// How many frames the index says were committed; `None` where it is not of this log.
-fn committed(index: &Path, salts: &[u8; 8]) -> Option<u64> {
-    let mut bytes = [0; INDEX + 8];
-    let mut file = fs::File::open(index).ok()?;
-    if fill(&mut file, &mut bytes).ok()? < bytes.len() {
-        return None;
+/// What the index says of its log.
+struct Index {
+    salts: [u8; 8],
+    /// Frames that were committed.
+    committed: u64,
+    /// Frames that were moved into the store.
+    moved: u64,
+}
+
+impl Index {
+    /// `None` where there is none, or half of one.
+    fn read(path: &Path) -> Option<Index> {
+        let mut bytes = [0; INDEX];
+        let mut file = File::open(path).ok()?;
+        if fill(&mut file, &mut bytes).ok()? < bytes.len() {
+            return None;
+        }
+        let native =
+            |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let mut sum = Sum::default();
+        sum.add(&bytes[..40], cfg!(target_endian = "big"));
+        let index = Index {
+            salts: bytes[32..40].try_into().expect("invariant: eight bytes"),
+            committed: native(16).into(),
+            moved: native(96).into(),
+        };
+        (sum == Sum(native(40), native(44))).then_some(index)
     }
-    let native = |at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
-    let mut sum = Sum::default();
-    sum.add(&bytes[..INDEX], cfg!(target_endian = "big"));
-    let fits = sum == Sum(native(40), native(44)) && &bytes[32..40] == salts;
-    fits.then(|| u64::from(native(16)))
 }
 
 /// SQLite's checksum: two sums, each fed with the other.

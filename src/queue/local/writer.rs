@@ -303,7 +303,7 @@ where
             }
             Err(error) => {
                 tx.leftovers.clear();
-                self.result = Some(Err(Unstored::from(&error)));
+                self.result = Some(Err(Unstored::of(tx.conn, &error)));
                 Err(error)
             }
         }
@@ -374,11 +374,13 @@ impl Desk {
                 }
                 Err(error) => error,
             };
+            let why = Unstored::of(&self.conn, &error);
             self.roll_back();
-            let why = Unstored::from(&error);
             if !why.is_disk_full() {
                 return (batch, Err(why));
             }
+            // What the transaction wrote takes up room until the log begins anew.
+            self.disk.cut_log(&self.conn);
             let is_intake = |command: &Box<dyn Command>| command.purpose() == Purpose::Intake;
             let (intake, work): (Batch, Batch) = batch.into_iter().partition(is_intake);
             batch = work;
@@ -418,12 +420,12 @@ impl Desk {
             if let Err(error) = command.apply(&mut tx) {
                 // Some errors (a full disk among them) may end the whole transaction, and there may
                 // be room for all of it.
-                let full =
-                    command.purpose() == Purpose::Work && Unstored::from(&error).is_disk_full();
+                let full = command.purpose() == Purpose::Work
+                    && Unstored::of(&self.conn, &error).is_disk_full();
                 if self.conn.is_autocommit() || full && self.disk.room.can_relieve() {
                     return Err(error);
                 }
-                self.disk.condition.refused(&error);
+                self.disk.condition.refused(&self.conn, &error);
                 tx.counts = counts;
                 tx.ready.truncate(ready);
                 tx.moves.truncate(moves);

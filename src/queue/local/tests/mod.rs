@@ -5,6 +5,7 @@ mod damage;
 pub(super) mod depth;
 mod faults;
 mod kill;
+mod loss;
 mod opening;
 mod timeline;
 mod transitions;
