@@ -216,10 +216,11 @@ impl<'a, S: Read + Seek> Chunks<'a, S> {
 
 /// Names of chunks that programs write behind the sound.
 fn is_common(name: &[u8; 4]) -> bool {
-    const COMMON: [&[u8; 4]; 30] = [
+    const COMMON: [&[u8; 4]; 31] = [
         b"LIST", b"INFO", b"id3 ", b"ID3 ", b"bext", b"iXML", b"JUNK", b"junk", b"PAD ", b"FLLR",
         b"fact", b"cue ", b"smpl", b"inst", b"PEAK", b"fmt ", b"data", b"RIFF", b"levl", b"axml",
         b"chna", b"_PMX", b"afsp", b"MARK", b"COMT", b"INST", b"APPL", b"NAME", b"AUTH", b"ANNO",
+        b"APET",
     ];
     COMMON.contains(&name)
 }

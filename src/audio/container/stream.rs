@@ -86,7 +86,7 @@ impl ElementaryStream {
     /// Hands out the frames that are whole.
     fn cut(&mut self, has_ended: bool, items: &mut VecDeque<Item>) {
         let mut at = 0;
-        let Some(framing) = self.framing.or_else(|| self.search_framing()) else { return };
+        let Some(framing) = self.framing.or_else(|| self.search_framing(has_ended)) else { return };
         self.framing = Some(framing);
         while self.buffer.len() - at >= mpeg::HEADER {
             match self.frame_at(at, framing, has_ended) {
@@ -108,7 +108,10 @@ impl ElementaryStream {
         }
     }
 
-    fn search_framing(&mut self) -> Option<Framing> {
+    fn search_framing(&mut self, has_ended: bool) -> Option<Framing> {
+        if let Some(framing) = mpeg::first_frame(&self.buffer, has_ended) {
+            return Some(framing);
+        }
         if self.buffer.len() < SEARCHED {
             return None;
         }

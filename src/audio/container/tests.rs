@@ -93,6 +93,10 @@ fn chunks_around_the_sound_are_not_heard() {
         ),
         ("no padding", riff(&[odd, fmt.clone(), data.clone(), list.clone()])),
         ("the sound first", riff(&[data.clone(), list.clone(), fmt.clone()])),
+        (
+            "a tag of APE",
+            riff(&[fmt.clone(), data.clone(), b"APETAGEX\xd0\x07\0\0\x20\0\0\0".to_vec()]),
+        ),
         ("the list too long", riff(&[fmt.clone(), data.clone(), list[..20].to_vec()])),
         (
             "a tag of MP3",
