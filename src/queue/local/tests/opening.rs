@@ -74,7 +74,13 @@ fn what_is_no_store_is_refused() {
 fn a_store_of_the_first_version_is_brought_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     let queue = open_here(folder.path());
-    let Submitted::New(job) = queue.submit(ask("one")).unwrap() else { panic!("a new job") };
+    let add = |request| match queue.submit(request).unwrap() {
+        Submitted::New(job) => *job,
+        other => panic!("not a new job: {other:?}"),
+    };
+    let undelivered = add(ask("done").calling("http://a/"));
+    assert_eq!(queue.cancel(undelivered.id).unwrap(), Some(Canceled::Queued));
+    let job = add(ask("one"));
     drop(queue);
     let store = rusqlite::Connection::open(folder.path().join("ringback.db")).unwrap();
     let first = "DROP INDEX deliveries_by_time; ALTER TABLE jobs DROP COLUMN sender;
@@ -86,8 +92,10 @@ fn a_store_of_the_first_version_is_brought_up_to_date() {
     store.execute_batch(first).unwrap();
     drop(store);
     let queue = open_here(folder.path());
-    assert_eq!(queue.get(job.id).unwrap(), Some(*job));
+    assert_eq!(queue.get(job.id).unwrap(), Some(job));
     assert!(matches!(queue.submit(ask("two")), Ok(Submitted::New(_))));
+    let swept = queue.sweep(in_secs(2 * LIMITS.keep.as_secs())).unwrap();
+    assert_eq!(swept.forgotten, 0, "a job whose delivery was pending is kept");
 }
 
 #[test]
