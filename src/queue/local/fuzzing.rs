@@ -138,7 +138,8 @@ impl Shelf {
     pub fn new() -> Shelf {
         let folder = tempfile::tempdir().expect("a folder");
         let spool = Spool::open(folder.path()).expect("a spool");
-        let conn = schema::open_writer(std::path::Path::new(":memory:")).expect("a store");
+        let conn =
+            schema::open_writer(std::path::Path::new(":memory:"), 0, || Ok(())).expect("a store");
         // A later version, or another program, may know more words than these tables do.
         conn.execute_batch("PRAGMA ignore_check_constraints = ON").expect("a setting");
         let outputs = folder.path().join("outputs");
@@ -355,7 +356,7 @@ impl Shelf {
         assert_eq!(self.change(jobs::release_all), leases.len());
         for lease in self.claim_all() {
             let outcome = Outcome { result: Ok(text("worked")), duration_s: None };
-            let ended = self.try_change(|tx| jobs::finish(tx, lease, outcome, NOW, LIMITS.keep));
+            let ended = self.try_change(|tx| jobs::finish(tx, lease, &outcome, NOW, LIMITS.keep));
             assert!(lease.job != waiting || ended.is_ok_and(|ended| ended == Recorded::Yes));
         }
         assert_eq!(self.job(waiting).state, State::Succeeded);
@@ -408,7 +409,7 @@ impl Shelf {
 
     fn finish(&mut self, lease: LeaseId, result: Result<StoredOutput, Failure>) {
         let outcome = Outcome { result, duration_s: None };
-        let recorded = self.change(|tx| jobs::finish(tx, lease, outcome, NOW, LIMITS.keep));
+        let recorded = self.change(|tx| jobs::finish(tx, lease, &outcome, NOW, LIMITS.keep));
         assert_eq!(recorded, Recorded::Yes);
     }
 
