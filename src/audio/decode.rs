@@ -1,88 +1,87 @@
-//! From bytes to the samples of one sound track, at its own rate.
+//! From a file to the samples of its sound, at their own rate: one recording after the other.
 
 use std::io::{self, Read, Seek};
-use std::sync::LazyLock;
+use std::num::NonZero;
+use std::time::Duration;
 
-use symphonia::core::audio::{Channels, GenericAudioBufferRef};
-use symphonia::core::codecs::CodecParameters;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
-use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as MediaError;
-use symphonia::core::formats::{FormatReader, Track, TrackFlags, TrackType};
-use symphonia::core::packet::Packet;
 
-use super::aac::AacDecoder;
-use super::format::surviving;
-use super::opus::OpusDecoder;
-use super::source::{ASIDE_MAX, Source};
-use super::{Error, format, fragments};
-
-/// Samples larger than this are taken for noise of a broken file. Files in float may go over 1,
-/// and some hold 16-bit values unscaled.
-const LOUDEST: f32 = 32_768.0;
+use super::ledger::Ledger;
+use super::parts::{self, Kind, Part};
+use super::playing::{Playing, Step, is_end};
+use super::source::Source;
+use super::{Error, fragments};
+use crate::Warning;
 
 /// Packets in a row without a sample of the track: more than an hour of film before its sound begins. A
 /// count of empty ones is not interrupted by anything else.
 const FRUITLESS_MAX: u32 = 250_000;
+/// The most that Matroska has around a packet, in bytes, and the least that containers have.
+const AROUND: u64 = 32;
+const AROUND_BROKEN: u64 = 8;
+/// Parts in a row without a sample.
+const FRUITLESS_PARTS_MAX: u32 = 100;
 
-/// The most channels. A header of some bytes can name 65,535, for each of which a decoder makes buffers.
-const CHANNELS_MAX: usize = 64;
-/// The most samples in a packet, of all channels together: 8 MiB of them decoded.
-const PACKET_MAX: u64 = 2 * 1024 * 1024;
-
-static CODECS: LazyLock<CodecRegistry> = LazyLock::new(|| {
-    let mut codecs = CodecRegistry::new();
-    symphonia::default::register_enabled_codecs(&mut codecs);
-    codecs.register_audio_decoder::<AacDecoder>();
-    codecs.register_audio_decoder::<OpusDecoder>();
-    codecs
-});
-
-/// Decodes one sound track, packet by packet.
+/// Decodes a file, packet by packet.
 pub(super) struct Decoder {
-    format: Box<dyn FormatReader>,
-    track: u32,
-    codec: Box<dyn AudioDecoder>,
-    rate: u32,
-    interleaved: Vec<f32>,
-    mono: Vec<f32>,
-    heard: u64,
-    /// Packets that could not be decoded, and what was wrong with the last one.
-    lost: u64,
-    complaint: Option<String>,
     source: Source,
+    /// The sound track to decode, from 1 on.
+    wanted: Option<NonZero<u32>>,
+    playing: Option<Playing>,
+    /// Position of the part that is decoded, in seconds.
+    part_at: f64,
+    /// Seconds lost before it.
+    part_lost: f64,
+    /// Rate of what was decoded last.
+    rate: u32,
+    mono: Vec<f32>,
+    /// Silence to hand out, in samples.
+    silence: u64,
+    fruitless: u32,
+    fruitless_parts: u32,
+    ledger: Ledger,
+    /// The longest recording that is taken, in seconds.
+    longest: f64,
 }
 
-/// What one packet held.
+/// Samples of one rate.
 pub(super) struct Samples<'a> {
     pub(super) rate: u32,
     pub(super) mono: &'a [f32],
 }
 
 impl Decoder {
-    pub(super) fn open(source: impl Read + Seek + Send + Sync + 'static) -> Result<Decoder, Error> {
-        let source = Source::new(source).map_err(Error::Read)?;
-        fragments::check(&source)?;
+    pub(super) fn open(
+        file: impl Read + Seek + Send + 'static,
+        wanted: Option<NonZero<u32>>,
+        longest: Duration,
+    ) -> Result<Decoder, Error> {
+        let source = Source::new(file).map_err(Error::Read)?;
         if source.bytes() == 0 {
             return Err(Error::Empty);
         }
-        let format = format::open(source.view(0..source.bytes()))?;
-        let (track, codec, rate) = pick_track(format.as_ref())?;
-        Ok(Decoder {
-            format,
-            track,
-            codec,
-            rate,
-            interleaved: Vec::new(),
-            mono: Vec::new(),
-            heard: 0,
-            lost: 0,
-            complaint: None,
+        fragments::check(&source)?;
+        let mut decoder = Decoder {
             source,
-        })
+            wanted,
+            playing: None,
+            part_at: 0.0,
+            part_lost: 0.0,
+            rate: super::SAMPLE_RATE,
+            mono: Vec::new(),
+            silence: 0,
+            fruitless: 0,
+            fruitless_parts: 0,
+            ledger: Ledger::default(),
+            longest: longest.as_secs_f64(),
+        };
+        let part = parts::next(&decoder.source, 0).map_err(Error::Read)?.part;
+        let part = part.ok_or(Error::Empty)?;
+        decoder.begin(part, false)?;
+        Ok(decoder)
     }
 
-    /// The rate that the file declares; what is decoded may be of another one.
+    /// The rate of what comes next, as far as it is known.
     pub(super) fn rate(&self) -> u32 {
         self.rate
     }
@@ -91,146 +90,209 @@ impl Decoder {
         self.source.fraction_read()
     }
 
-    /// The samples of the next packet that has some. Packets that are broken are left out.
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        self.ledger.warnings()
+    }
+
+    /// The next samples, at least one; `None` at the end.
     pub(super) fn next_samples(&mut self) -> Result<Option<Samples<'_>>, Error> {
-        for _ in 0..FRUITLESS_MAX {
-            self.source.allow(ASIDE_MAX);
-            let packet = match surviving(|| self.format.next_packet()) {
-                Ok(Ok(Some(packet))) => packet,
-                Ok(Ok(None)) => return self.end().map(|()| None),
-                Ok(Err(MediaError::ResetRequired)) => {
-                    self.begin_again()?;
-                    continue;
+        self.mono.clear();
+        while self.mono.is_empty() {
+            if self.silence > 0 {
+                let samples = self.silence.min(u64::from(self.rate));
+                self.silence -= samples;
+                self.mono.resize(samples as usize, 0.0);
+            } else if let Some(mut playing) = self.playing.take() {
+                let step = playing.step(&mut self.mono);
+                let rate = playing.rate();
+                match self.account(&mut playing, step)? {
+                    Goes::On => self.playing = Some(playing),
+                    Goes::Out => {
+                        playing.finish(&mut self.mono);
+                        self.leave(playing)?;
+                    }
                 }
-                Ok(Err(error)) => return self.break_off(error).map(|()| None),
-                Err(gave_up) => return self.break_off(gave_up.into()).map(|()| None),
-            };
-            if packet.track_id != self.track {
-                continue;
-            }
-            match surviving(|| self.decode(&packet)) {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    self.lost += 1;
-                    self.complaint = Some(error.to_string());
-                    self.codec.reset();
-                    continue;
+                if self.mono.is_empty() {
+                    self.rate = rate;
+                } else {
+                    return Ok(Some(self.samples(rate)));
                 }
-                Err(gave_up) => return self.break_off(gave_up.into()).map(|()| None),
-            }
-            if !self.mono.is_empty() {
-                self.heard += self.mono.len() as u64;
-                return Ok(Some(Samples { rate: self.rate, mono: &self.mono }));
+            } else {
+                self.ledger.settle();
+                return self.ledger.verdict().map(|()| None);
             }
         }
-        let what = "it goes on and on without a sample";
-        self.complaint = Some(what.to_owned());
-        self.break_off(MediaError::DecodeError(what)).map(|()| None)
+        Ok(Some(self.samples(self.rate)))
     }
 
-    /// Decodes a packet into `mono`.
-    fn decode(&mut self, packet: &Packet) -> Result<(), MediaError> {
-        let decoded = self.codec.decode(packet)?;
-        self.rate = decoded.spec().rate();
-        mix_down(&decoded, &mut self.interleaved, &mut self.mono);
-        Ok(())
+    fn samples(&mut self, rate: u32) -> Samples<'_> {
+        self.fruitless = 0;
+        self.fruitless_parts = 0;
+        Samples { rate, mono: &self.mono }
     }
 
-    /// The recording goes on as another one, with other tracks.
-    fn begin_again(&mut self) -> Result<(), Error> {
-        (self.track, self.codec, self.rate) = pick_track(self.format.as_ref())?;
-        Ok(())
+    /// Enters a step into the books.
+    fn account(&mut self, playing: &mut Playing, step: Step) -> Result<Goes, Error> {
+        match step {
+            Step::Sound(seconds) => {
+                self.ledger.hear(seconds);
+                self.fruitless += 1;
+            }
+            Step::Nothing => self.fruitless += 1,
+            Step::Pause(seconds) if playing.kind.is_gapless() => {
+                self.lose(seconds, "packets are missing", playing.rate());
+            }
+            Step::Pause(seconds) => {
+                self.ledger.pause(seconds);
+                self.pass(seconds, playing.rate());
+            }
+            Step::Late(seconds) => self.pass(seconds, playing.rate()),
+            Step::Lost(seconds, why) => {
+                self.fruitless += 1;
+                self.lose(seconds, &why, playing.rate());
+                self.ledger.complain(why);
+            }
+            Step::End => {
+                // A demuxer of Matroska passes over what it does not know.
+                if matches!(playing.kind, Kind::Matroska { .. }) {
+                    self.lose_unread(playing, AROUND, "its container is broken")?;
+                }
+                return Ok(Goes::Out);
+            }
+            Step::Broken(error) => {
+                self.break_off(playing, error)?;
+                return Ok(Goes::Out);
+            }
+        }
+        if self.ledger.is_hopeless(self.longest) {
+            self.ledger.verdict()?;
+        }
+        if self.fruitless >= FRUITLESS_MAX {
+            let error = MediaError::DecodeError("it goes on and on without a sample");
+            self.break_off(playing, error)?;
+            return Ok(Goes::Out);
+        }
+        Ok(Goes::On)
     }
 
-    /// The container ends here, in the middle of something. That is no error where there was sound
-    /// before: a recording that was cut off, or streamed without an end.
-    fn break_off(&mut self, error: MediaError) -> Result<(), Error> {
+    /// The container ends here, in the middle of something.
+    fn break_off(&mut self, playing: &Playing, error: MediaError) -> Result<(), Error> {
         if let MediaError::IoError(error) = &error
             && error.raw_os_error().is_some()
         {
             return Err(Error::Read(io::Error::new(error.kind(), error.to_string())));
         }
-        if self.heard > 0 {
-            log::info!("the recording ends early: {error}");
-            return self.end();
-        }
-        Err(Error::Undecodable(self.complaint.take().unwrap_or_else(|| error.to_string())))
-    }
-
-    fn end(&mut self) -> Result<(), Error> {
-        match &self.complaint {
-            Some(complaint) if self.heard == 0 => Err(Error::Undecodable(complaint.clone())),
-            None if self.heard == 0 => Err(Error::Empty),
-            Some(complaint) => {
-                log::info!("{} broken packets are left out: {complaint}", self.lost);
-                Ok(())
+        log::info!("the recording ends early: {error}");
+        let why = match &error {
+            error if is_end(error) => "the file ends".to_owned(),
+            MediaError::IoError(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                "its pictures, notes or tables are longer than 24 MiB".to_owned()
             }
-            None => Ok(()),
-        }
-    }
-}
-
-/// The default sound track, or the first one that can be decoded.
-fn pick_track(format: &dyn FormatReader) -> Result<(u32, Box<dyn AudioDecoder>, u32), Error> {
-    let mut tracks: Vec<&Track> = format
-        .tracks()
-        .iter()
-        .filter(|track| track.track_type().is_none_or(|kind| kind == TrackType::Audio))
-        .collect();
-    tracks.sort_by_key(|track| !track.flags.contains(TrackFlags::DEFAULT));
-    let mut complaint = None;
-    for track in tracks {
-        // A track of unknown type may be a sound track of unknown codec.
-        let Some(CodecParameters::Audio(parameters)) = &track.codec_params else {
-            complaint.get_or_insert_with(|| "its codec is not known".to_owned());
-            continue;
+            error => error.to_string(),
         };
-        if let Err(why) = check_size(parameters) {
-            complaint = Some(why);
-            continue;
+        let declared = playing.declared().filter(|_| !playing.is_declared_of_sound());
+        let missing = declared.map(|declared| declared - (self.ledger.position() - self.part_at));
+        match missing {
+            Some(missing) if missing > 0.0 && !is_end(&error) => self.ledger.lose(missing, &why),
+            Some(missing) if missing > 0.0 => self.ledger.cut(missing),
+            Some(_) | None => self.lose_unread(playing, AROUND_BROKEN, &why)?,
         }
-        let options = AudioDecoderOptions::default();
-        match surviving(|| CODECS.make_audio_decoder(parameters, &options)) {
-            Ok(Ok(codec)) => {
-                // Where the header is silent the first packet will tell; this is only a start.
-                let rate = parameters.sample_rate.unwrap_or(super::SAMPLE_RATE);
-                return Ok((track.id, codec, rate));
+        if !is_end(&error) {
+            self.ledger.complain(why);
+        }
+        Ok(())
+    }
+
+    /// Loses what a demuxer did not hand out, whose playing time is as that of the rest. The bytes
+    /// `around` a packet belong to it.
+    fn lose_unread(&mut self, playing: &Playing, around: u64, why: &str) -> Result<(), Error> {
+        if playing.is_declared_of_sound() {
+            return Ok(());
+        }
+        let (unread, read) = playing.passed_over(around).map_err(Error::Read)?;
+        let heard = self.ledger.position() - self.part_at;
+        let counted = self.ledger.lost() - self.part_lost;
+        self.ledger.lose(unread as f64 / read.max(1) as f64 * heard - counted, why);
+        Ok(())
+    }
+
+    /// Loses so many seconds, and hands out silence instead.
+    fn lose(&mut self, seconds: f64, why: &str, rate: u32) {
+        self.ledger.lose(seconds, why);
+        self.pass(seconds, rate);
+    }
+
+    fn pass(&mut self, seconds: f64, rate: u32) {
+        self.ledger.pass(seconds);
+        self.silence += (seconds * f64::from(rate)).round() as u64;
+    }
+
+    /// Closes a part, and begins the next one.
+    fn leave(&mut self, playing: Playing) -> Result<(), Error> {
+        if let Some(clipping) = playing.clipping() {
+            self.ledger.clip(clipping, self.part_at, playing.rate());
+        }
+        let (mut range, mut before) = (playing.range(), playing.kind);
+        drop(playing);
+        self.fruitless_parts += 1;
+        while self.fruitless_parts < FRUITLESS_PARTS_MAX {
+            let next = parts::next(&self.source, range.end).map_err(Error::Read)?;
+            let Some(part) = next.part else {
+                self.skip(next.junk.end - next.junk.start, range.end, before);
+                return Ok(());
+            };
+            // Padding within a stream is damage.
+            let blank = if part.kind.continues(before) { next.blank } else { 0 };
+            self.skip(next.junk.end - next.junk.start + blank, range.end, before);
+            let is_continued = part.kind.continues(before);
+            (range, before) = (part.range.clone(), part.kind);
+            match self.begin(part, is_continued) {
+                Ok(()) => return Ok(()),
+                Err(Error::Read(error)) => return Err(Error::Read(error)),
+                Err(Error::NoAudio | Error::Empty) => {}
+                Err(error) => {
+                    log::info!("a further part cannot be decoded: {error}");
+                    let part = (range.end - range.start) as f64 / range.start.max(1) as f64;
+                    let why = "a recording behind it cannot be decoded";
+                    self.ledger.lose(part * self.ledger.position(), why);
+                }
             }
-            Ok(Err(error)) => complaint = Some(error.to_string()),
-            Err(gave_up) => complaint = Some(MediaError::from(gave_up).to_string()),
+            self.fruitless_parts += 1;
         }
+        self.skip(self.source.bytes() - range.end, range.end, before);
+        Ok(())
     }
-    Err(complaint.map_or(Error::NoAudio, Error::Undecodable))
+
+    fn begin(&mut self, part: Part, is_continued: bool) -> Result<(), Error> {
+        let (playing, notes) = Playing::open(&self.source, part, self.wanted)?;
+        for note in notes {
+            self.ledger.note(note);
+        }
+        if !is_continued {
+            self.ledger.declare(playing.declared().filter(|_| playing.is_declared_of_sound()));
+        }
+        (self.part_at, self.part_lost) = (self.ledger.position(), self.ledger.lost());
+        self.rate = playing.rate();
+        self.playing = Some(playing);
+        Ok(())
+    }
+
+    /// Passes bytes that are no recording, behind so many that were read. In a stream they are lost sound,
+    /// as far as it is not known that nothing is missing.
+    fn skip(&mut self, bytes: u64, read: u64, before: Kind) {
+        if bytes == 0 || !before.is_stream() || self.ledger.is_complete() {
+            return self.ledger.leave(bytes);
+        }
+        let byte = match before {
+            Kind::Frames(told) => told.byte,
+            _ => self.ledger.position() / read.max(1) as f64,
+        };
+        self.lose(bytes as f64 * byte, "it is damaged", self.rate);
+    }
 }
 
-/// Whether the buffers that a decoder makes for such a track are of a size that recordings need.
-fn check_size(parameters: &AudioCodecParameters) -> Result<(), String> {
-    let channels = parameters.channels.as_ref().map_or(1, Channels::count);
-    let frames = parameters.max_frames_per_packet.max(parameters.frames_per_block).unwrap_or(0);
-    if channels > CHANNELS_MAX {
-        return Err(format!("it has {channels} channels"));
-    }
-    if frames.saturating_mul(channels as u64) > PACKET_MAX {
-        return Err(format!("it has packets of {frames} samples in {channels} channels"));
-    }
-    Ok(())
-}
-
-/// Every channel into one, by their mean.
-fn mix_down(decoded: &GenericAudioBufferRef<'_>, interleaved: &mut Vec<f32>, mono: &mut Vec<f32>) {
-    decoded.copy_to_vec_interleaved(interleaved);
-    mono.clear();
-    match decoded.num_planes() {
-        0 => {}
-        1 => mono.extend(interleaved.iter().copied().map(sane)),
-        channels => mono.extend(interleaved.chunks_exact(channels).map(|frame| {
-            let sum: f32 = frame.iter().copied().map(sane).sum();
-            sum / channels as f32
-        })),
-    }
-}
-
-/// A sample that arithmetic can bear: broken float files hold NaN and infinities.
-fn sane(sample: f32) -> f32 {
-    if sample.is_finite() { sample.clamp(-LOUDEST, LOUDEST) } else { 0.0 }
+/// Whether a part goes on.
+enum Goes {
+    On,
+    Out,
 }

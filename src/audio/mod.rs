@@ -3,18 +3,28 @@
 //! more memory than a second. Only the bytes decide what a file is: names and content types lie.
 
 mod aac;
+mod clipping;
+mod codec;
 mod container;
 mod decode;
+mod flags;
 mod format;
 mod fragments;
+mod hearing;
+mod ledger;
+mod mix;
 mod opus;
+mod parts;
+mod playing;
 mod resample;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tracks;
 
 use std::fmt;
 use std::io::{self, Read, Seek};
+use std::num::NonZero;
 use std::time::Duration;
 
 use decode::Decoder;
@@ -61,7 +71,20 @@ impl Reader {
         source: impl Read + Seek + Send + Sync + 'static,
         limit: Duration,
     ) -> Result<Reader, Error> {
-        let decoder = Decoder::open(source)?;
+        Reader::open_track(source, limit, None)
+    }
+
+    /// As [`open`](Reader::open), and reads the sound track of that number, from 1 on. Without one it
+    /// reads the default track, unless that is silent while another is not.
+    ///
+    /// # Errors
+    /// As [`open`](Reader::open), and when there is no such track.
+    pub fn open_track(
+        source: impl Read + Seek + Send + Sync + 'static,
+        limit: Duration,
+        track: Option<NonZero<u32>>,
+    ) -> Result<Reader, Error> {
+        let decoder = Decoder::open(source, track, limit)?;
         let resampler = Resampler::from(decoder.rate())?;
         Ok(Reader { decoder, resampler, block: Vec::new(), read: 0, limit, ended: false })
     }
@@ -109,7 +132,7 @@ impl Reader {
     /// were not read, tracks left out, clipping. Complete at the end, with at most one of each code:
     /// `damaged`, `cut_off`, `gaps`, `trailing_data`, `another_track`, `track_left_out`, `clipped`.
     pub fn warnings(&self) -> Vec<Warning> {
-        Vec::new()
+        self.decoder.warnings()
     }
 
     /// How long the samples handed out so far play.
@@ -151,8 +174,17 @@ impl fmt::Debug for Reader {
 pub enum Error {
     /// Its bytes are no recording, or one of a kind that is not known.
     Undecodable(String),
+    /// More than a little of it is lost: says how much was read, and where and why that stopped.
+    Damaged(String),
     /// It is a container without a sound track.
     NoAudio,
+    /// It has not so many sound tracks.
+    NoTrack {
+        /// The number that was asked for.
+        wanted: NonZero<u32>,
+        /// How many there are.
+        tracks: usize,
+    },
     /// There is nothing in it: no bytes, or a track without a sample.
     Empty,
     /// It plays longer than the limit.
@@ -168,8 +200,9 @@ impl Error {
     /// A stable word a program can branch on.
     pub fn code(&self) -> &'static str {
         match self {
-            Error::Undecodable(_) => "undecodable",
+            Error::Undecodable(_) | Error::Damaged(_) => "undecodable",
             Error::NoAudio => "no_audio",
+            Error::NoTrack { .. } => "no_track",
             Error::Empty => "empty",
             Error::TooLong { .. } => "too_long",
             Error::Read(_) => "io",
@@ -183,7 +216,13 @@ impl fmt::Display for Error {
             Error::Undecodable(why) => {
                 write!(f, "the file cannot be decoded ({why}); taken are {FORMATS}")
             }
+            Error::Damaged(what) => write!(f, "the recording is damaged or cut off: {what}"),
             Error::NoAudio => f.write_str("the file has no sound track"),
+            Error::NoTrack { wanted, tracks } => write!(
+                f,
+                "the file has no sound track {wanted}: it has {tracks}; leave the parameter track out \
+                 or choose one of them"
+            ),
             Error::Empty => f.write_str("the file holds no audio: it has no samples"),
             Error::TooLong { limit } => {
                 let limit = humantime::format_duration(*limit);
@@ -198,7 +237,12 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Read(source) => Some(source),
-            Error::Undecodable(_) | Error::NoAudio | Error::Empty | Error::TooLong { .. } => None,
+            Error::Undecodable(_)
+            | Error::Damaged(_)
+            | Error::NoAudio
+            | Error::NoTrack { .. }
+            | Error::Empty
+            | Error::TooLong { .. } => None,
         }
     }
 }

@@ -64,12 +64,13 @@ impl Source {
         Ok(filled)
     }
 
-    /// A demuxer's view of these bytes.
-    pub(super) fn view(&self, range: Range<u64>) -> View {
+    /// A demuxer's view of these bytes. It believes that there are `missing` ones more, so that it reads
+    /// what is there of a file that was cut off.
+    pub(super) fn view(&self, range: Range<u64>, missing: u64) -> View {
         let end = range.end.min(self.bytes());
         let start = range.start.min(end);
         self.shared.position.store(start, Ordering::Relaxed);
-        View { source: self.clone(), start, end, position: start }
+        View { source: self.clone(), start, end, missing, position: start }
     }
 
     /// Lets the demuxer read so many bytes from now on.
@@ -110,6 +111,7 @@ pub(super) struct View {
     source: Source,
     start: u64,
     end: u64,
+    missing: u64,
     /// In the file, not in the view.
     position: u64,
 }
@@ -118,9 +120,11 @@ impl View {
     /// A view of a part of this one, which begins at the part's start.
     pub(super) fn part(&self, range: Range<u64>) -> View {
         let end = self.start.saturating_add(range.end).min(self.end);
-        self.source.view(self.start.saturating_add(range.start).min(end)..end)
+        let missing = if range.end >= self.length() { self.missing } else { 0 };
+        self.source.view(self.start.saturating_add(range.start).min(end)..end, missing)
     }
 
+    /// The bytes that are there.
     pub(super) fn length(&self) -> u64 {
         self.end - self.start
     }
@@ -146,7 +150,9 @@ impl Seek for View {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let position = match to {
             SeekFrom::Start(offset) => self.start.checked_add(offset),
-            SeekFrom::End(offset) => self.end.checked_add_signed(offset),
+            SeekFrom::End(offset) => {
+                self.end.saturating_add(self.missing).checked_add_signed(offset)
+            }
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
         };
         self.position = position
@@ -163,6 +169,6 @@ impl MediaSource for View {
     }
 
     fn byte_len(&self) -> Option<u64> {
-        Some(self.end - self.start)
+        Some((self.end - self.start).saturating_add(self.missing))
     }
 }

@@ -1,5 +1,7 @@
 //! Recordings of every kind, whole and broken.
 
+mod losses;
+
 use std::io::{Cursor, ErrorKind, SeekFrom};
 
 use super::*;
@@ -236,20 +238,6 @@ fn an_odd_rate_of_hundreds_of_kilohertz_does_not_fill_the_memory() {
 }
 
 #[test]
-fn a_recording_that_breaks_off_is_read_as_far_as_it_goes() {
-    for (kind, bytes) in RECORDINGS {
-        // This m4a has its index behind the sound: without it nothing is known.
-        if kind == "m4a" {
-            continue;
-        }
-        let whole = samples(bytes).unwrap().len();
-        let half = samples(&bytes[..bytes.len() / 2]).unwrap().len();
-        let part = half as f32 / whole as f32;
-        assert!((0.2..0.7).contains(&part), "{kind}: {part}");
-    }
-}
-
-#[test]
 fn no_truncation_panics() {
     for (_, bytes) in RECORDINGS {
         let near_the_start = 0..bytes.len().min(400);
@@ -316,7 +304,7 @@ fn packets_without_a_sample_were_never_enough() {
     bytes.resize(400_000, 0);
     let error = samples(bytes).unwrap_err();
     assert_eq!(error.code(), "undecodable");
-    assert!(error.to_string().contains("on and on"), "{error}");
+    assert!(error.to_string().contains("end of bitstream"), "{error}");
 }
 
 #[test]

@@ -45,17 +45,11 @@ impl Layout {
         let block_bytes = u64::from(bytes) * u64::from(channels);
         Layout { codec, rate, channels, block_bytes, block_frames: 1 }
     }
-
-    /// The time that so many bytes play.
-    pub(super) fn playing_time(&self, bytes: u64) -> std::time::Duration {
-        let frames = bytes / self.block_bytes.max(1) * self.block_frames;
-        std::time::Duration::from_millis(frames.saturating_mul(1000) / u64::from(self.rate.max(1)))
-    }
 }
 
 /// The order of a number's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
+pub(in crate::audio) enum Order {
     Little,
     Big,
 }
@@ -99,12 +93,13 @@ pub(super) struct BlockReader {
 }
 
 impl BlockReader {
-    /// The ranges must lie within the source. A reader of a file that `is_cut` ends in an error.
+    /// The ranges must lie within the source. A reader of a file that was cut off, so that `missing` bytes
+    /// are declared and not there, ends in an error.
     pub(super) fn new(
         source: View,
         layout: Layout,
         ranges: Vec<Range<u64>>,
-        is_cut: bool,
+        missing: u64,
     ) -> BlockReader {
         let mut parameters = AudioCodecParameters::new();
         let blocks = (PACKET_FRAMES / layout.block_frames.max(1)).max(1);
@@ -118,7 +113,8 @@ impl BlockReader {
             })
             .with_max_frames_per_packet(blocks.saturating_mul(layout.block_frames))
             .with_frames_per_block(layout.block_frames);
-        let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let bytes =
+            ranges.iter().map(|range| range.end - range.start).sum::<u64>().saturating_add(missing);
         let frames = (bytes / layout.block_bytes.max(1)).saturating_mul(layout.block_frames);
         let mut track = Track::new(0);
         track
@@ -133,7 +129,7 @@ impl BlockReader {
             layout,
             ranges: ranges.into(),
             frames: 0,
-            is_cut,
+            is_cut: missing > 0,
         }
     }
 }

@@ -21,7 +21,7 @@ const UNKNOWN: u64 = 0x7fff_0000;
 
 /// How a kind of file writes its chunks.
 #[derive(Clone, Copy)]
-pub(super) struct Grammar {
+pub(in crate::audio) struct Grammar {
     pub(super) order: Order,
     /// The first chunk's position, in bytes.
     pub(super) first: u64,

@@ -77,7 +77,7 @@ const NO_MEDIA: [(&[u8], &str); 25] = [
 ];
 
 /// The kinds of files that there is a reader for.
-pub(super) enum Kind {
+pub(in crate::audio) enum Kind {
     Wave(Grammar),
     Aiff(Grammar),
     Au(Order),
@@ -96,7 +96,7 @@ pub(super) enum Kind {
 }
 
 /// What a file is, and where it begins in its bytes. `is_whole` tells that the head is the whole file.
-pub(super) fn find(head: &[u8], is_whole: bool) -> Option<(Kind, usize)> {
+pub(in crate::audio) fn find(head: &[u8], is_whole: bool) -> Option<(Kind, usize)> {
     if let Some(kind) = at_start(head) {
         return Some((kind, 0));
     }

@@ -7,7 +7,7 @@ mod au;
 mod blocks;
 mod bytes;
 mod chunks;
-mod kind;
+pub(super) mod kind;
 mod matroska;
 pub(super) mod mpeg;
 mod psi;
@@ -101,13 +101,7 @@ fn open_kind(kind: Kind, mut recording: View, head: &[u8]) -> Result<Box<dyn For
     };
     match sound {
         Sound::Blocks { layout, ranges, missing } => {
-            if missing > 0 {
-                log::info!(
-                    "the file ends {:?} before its sound does",
-                    layout.playing_time(missing)
-                );
-            }
-            Ok(Box::new(BlockReader::new(recording, layout, ranges, missing > 0)))
+            Ok(Box::new(BlockReader::new(recording, layout, ranges, missing)))
         }
         Sound::Mpeg(range) => library(MpaReader::try_new(stream(recording.part(range)), options())),
     }

@@ -8,7 +8,7 @@ use symphonia::core::codecs::audio::well_known::{
 };
 
 /// Bytes that a header needs to be read.
-pub(super) const HEADER: usize = 7;
+pub(in crate::audio) const HEADER: usize = 7;
 /// Frames in a row that prove a stream somewhere in a file.
 const PROOF: usize = 3;
 
@@ -24,16 +24,16 @@ pub(in crate::audio) enum Framing {
 pub(in crate::audio) struct Frame {
     pub(in crate::audio) format: Format,
     /// In bytes, with the header.
-    pub(super) length: usize,
+    pub(in crate::audio) length: usize,
     /// Of the header that the decoder does not want, in bytes.
     pub(in crate::audio) header: usize,
-    pub(super) samples: u64,
+    pub(in crate::audio) samples: u64,
 }
 
 /// What stays the same from one frame to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::audio) struct Format {
-    pub(super) framing: Framing,
+    pub(in crate::audio) framing: Framing,
     /// 1 to 3 of MPEG audio, 0 of AAC.
     layer: u8,
     /// The version of MPEG audio, or the profile of AAC.
@@ -54,7 +54,7 @@ impl Format {
     }
 
     /// What a decoder must be told.
-    pub(super) fn parameters(&self) -> AudioCodecParameters {
+    pub(in crate::audio) fn parameters(&self) -> AudioCodecParameters {
         let mut parameters = AudioCodecParameters::new();
         parameters
             .for_codec(match (self.framing, self.layer) {
@@ -159,7 +159,7 @@ fn adts_frame(bytes: &[u8]) -> Option<Frame> {
 }
 
 /// The offset of the first frame, and its framing. `is_whole` tells that the file ends with the bytes.
-pub(super) fn first_frame(bytes: &[u8], is_whole: bool) -> Option<Framing> {
+pub(in crate::audio) fn first_frame(bytes: &[u8], is_whole: bool) -> Option<Framing> {
     [Framing::Mpeg, Framing::Adts].into_iter().find(|framing| {
         let frames = consistent_frames(bytes, *framing);
         // A short file ends with its first frame.
@@ -168,7 +168,7 @@ pub(super) fn first_frame(bytes: &[u8], is_whole: bool) -> Option<Framing> {
 }
 
 /// Where a stream begins in bytes that are something else at first.
-pub(super) fn search(bytes: &[u8]) -> Option<(usize, Framing)> {
+pub(in crate::audio) fn search(bytes: &[u8]) -> Option<(usize, Framing)> {
     memchr::memchr_iter(0xff, bytes).find_map(|at| {
         [Framing::Mpeg, Framing::Adts]
             .into_iter()
