@@ -1,11 +1,13 @@
 //! What a client may ask of a transcription.
 
+use std::num::NonZero;
+
 use crate::job::Parameters;
 
 use super::Language;
 
 /// The parameters that a transcription takes.
-const KNOWN: [&str; 4] = ["language", "prompt", "temperature", "translate"];
+const KNOWN: [&str; 5] = ["language", "prompt", "temperature", "track", "translate"];
 
 /// How a recording is to be transcribed. The default finds the language out by itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,28 +18,32 @@ pub struct Options {
     pub prompt: Option<String>,
     /// From 0, which always takes the likeliest word, to 1, which guesses most freely.
     pub temperature: f32,
+    /// The number of the sound track, from 1 on; `None` for the default one, or for one that speaks where
+    /// that is silent.
+    pub track: Option<NonZero<u32>>,
     /// Whether to write English whatever is spoken.
     pub translate: bool,
 }
 
 impl Options {
     /// Reads the parameters `language` (`auto`, or as [`Language`] reads it: `es`, `spa`, `es-MX`,
-    /// `Spanish`), `prompt`, `temperature` (0 to 1) and `translate` (`true` or `false`, `yes` or `no`, `1`
-    /// or `0`, `on` or `off`). An empty value is none, as forms send it.
+    /// `Spanish`), `prompt`, `temperature` (0 to 1), `track` (from 1 on) and `translate` (`true` or
+    /// `false`, `yes` or `no`, `1` or `0`, `on` or `off`). An empty value is none, as forms send it.
     ///
     /// # Errors
     /// Says what is wrong, and what would be right.
     pub fn from_parameters(parameters: &Parameters) -> Result<Options, String> {
         if let Some(unknown) = parameters.names().find(|name| !KNOWN.contains(name)) {
             return Err(format!(
-                "unknown parameter {unknown:?}: transcription takes language, prompt, temperature \
-                 and translate"
+                "unknown parameter {unknown:?}: transcription takes language, prompt, temperature, \
+                 track and translate"
             ));
         }
         Ok(Options {
             language: only(parameters, "language")?.map_or(Ok(None), language)?,
             prompt: only(parameters, "prompt")?.map(str::to_owned),
             temperature: only(parameters, "temperature")?.map_or(Ok(0.0), temperature)?,
+            track: only(parameters, "track")?.map(track).transpose()?,
             translate: only(parameters, "translate")?.map_or(Ok(false), translate)?,
         })
     }
@@ -82,6 +88,10 @@ fn temperature(word: &str) -> Result<f32, String> {
     }
 }
 
+fn track(word: &str) -> Result<NonZero<u32>, String> {
+    word.parse().map_err(|_| format!("track {word:?} is not a number from 1 on"))
+}
+
 fn translate(word: &str) -> Result<bool, String> {
     match word.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
@@ -116,12 +126,14 @@ mod tests {
             ("language", "ES"),
             ("prompt", " Quijote, Sancho "),
             ("temperature", "0.2"),
+            ("track", "2"),
             ("translate", "true"),
         ]);
         let expected = Options {
             language: Some("es".parse().unwrap()),
             prompt: Some("Quijote, Sancho".into()),
             temperature: 0.2,
+            track: NonZero::new(2),
             translate: true,
         };
         assert_eq!(options, Ok(expected));
@@ -144,12 +156,13 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_what_would_be_right() {
         for (pair, words) in [
-            (("colour", "red"), ["colour", "language, prompt, temperature and translate"]),
+            (("colour", "red"), ["colour", "language, prompt, temperature, track and translate"]),
             (("language", "xx"), ["xx", "ISO 639-1"]),
             (("language", "e\0n"), ["language", "auto"]),
             (("temperature", "1.1"), ["1.1", "0 to 1"]),
             (("temperature", "NaN"), ["NaN", "0 to 1"]),
             (("temperature", "-0.1"), ["-0.1", "0 to 1"]),
+            (("track", "0"), ["track \"0\"", "from 1 on"]),
             (("translate", "maybe"), ["maybe", "true nor false"]),
         ] {
             let message = parse(&[pair]).unwrap_err();

@@ -113,7 +113,7 @@ impl Transcribe {
     /// `bad_parameter`; retryable ones when a file cannot be read or Whisper fails.
     pub fn run(&self, attempt: &Attempt) -> Result<Output, TaskError> {
         let options = Options::from_parameters(attempt.parameters()).map_err(bad_parameter)?;
-        let mut recording = Reader::open(attempt.input().open()?, self.limit)?;
+        let mut recording = Reader::open_track(attempt.input().open()?, self.limit, options.track)?;
         let engine = self.engine()?;
         let watch = Watch {
             is_canceled: &|| attempt.is_canceled(),
