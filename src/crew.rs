@@ -1,6 +1,7 @@
 //! Threads that are named, owned and joined.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ pub(crate) enum Never {}
 /// A group of threads that end together. Each holds a sender of `gone`, which closes when the last
 /// of them has ended, by return or by panic: that is how a join can have a deadline.
 pub(crate) struct Crew {
-    threads: Vec<JoinHandle<()>>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     /// The crew's own end, given up when the waiting begins.
     present: Option<Sender<Never>>,
     gone: Receiver<Never>,
@@ -22,7 +23,7 @@ pub(crate) struct Crew {
 impl Crew {
     pub(crate) fn new() -> Crew {
         let (present, gone) = bounded(0);
-        Crew { threads: Vec::new(), present: Some(present), gone }
+        Crew { threads: Arc::default(), present: Some(present), gone }
     }
 
     /// Starts a thread of this name (15 bytes are seen in `ps`).
@@ -34,13 +35,14 @@ impl Crew {
         name: impl Into<String>,
         work: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
-        let present = self.present.clone().expect("invariant: hired before the crew is waited for");
-        let thread = thread::Builder::new().name(name.into()).spawn(move || {
-            let _present = present;
-            work();
-        })?;
-        self.threads.push(thread);
-        Ok(())
+        self.recruiter().hire(name, work)
+    }
+
+    /// Starts threads of this crew later. The crew is not gone before its recruiters are: give one
+    /// to a thread of the crew.
+    pub(crate) fn recruiter(&self) -> Recruiter {
+        let present = self.present.clone().expect("invariant: made before the crew is waited for");
+        Recruiter { threads: Arc::clone(&self.threads), present }
     }
 
     /// Waits until all of them have ended, or `deadline`. True when all have. No one is hired
@@ -58,7 +60,8 @@ impl Crew {
     /// process, and named in the log. True when all have ended.
     pub(crate) fn join_by(mut self, deadline: Instant) -> bool {
         let all_gone = self.finish_by(deadline);
-        for thread in self.threads {
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
             let name = thread.thread().name().unwrap_or("unnamed").to_owned();
             // Once all are gone a thread may still be on its last few instructions: join waits.
             if !all_gone && !thread.is_finished() {
@@ -69,6 +72,37 @@ impl Crew {
         }
         all_gone
     }
+}
+
+/// Adds threads to a crew that works already.
+pub(crate) struct Recruiter {
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    present: Sender<Never>,
+}
+
+impl Recruiter {
+    /// As [`Crew::hire`].
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub(crate) fn hire(
+        &self,
+        name: impl Into<String>,
+        work: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        let present = self.present.clone();
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            let _present = present;
+            work();
+        })?;
+        lock(&self.threads).push(thread);
+        Ok(())
+    }
+}
+
+/// A list of threads is whole even where a panic left its lock.
+fn lock<T>(list: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -92,6 +126,18 @@ mod tests {
     fn a_panic_ends_a_thread_as_a_return_does() {
         let mut crew = Crew::new();
         crew.hire("broken", || panic!("on purpose")).unwrap();
+        assert!(crew.join_by(Instant::now() + Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn a_recruit_is_waited_for_like_the_first() {
+        let mut crew = Crew::new();
+        let (go, goes) = bounded::<()>(1);
+        let recruiter = crew.recruiter();
+        crew.hire("first", move || recruiter.hire("late", move || goes.recv().unwrap()).unwrap())
+            .unwrap();
+        assert!(!crew.finish_by(Instant::now() + Duration::from_millis(20)));
+        go.send(()).unwrap();
         assert!(crew.join_by(Instant::now() + Duration::from_secs(30)));
     }
 

@@ -14,7 +14,7 @@ use crate::crew::Crew;
 use crate::error::Error;
 use crate::http::{Http, check_open_files};
 use crate::janitor::Janitor;
-use crate::notifier::Notifier;
+use crate::notifier::{self, Notifier};
 use crate::queue::Queue;
 use crate::queue::local::{Limits, LocalQueue};
 use crate::shared::{Bells, Ears, Phase, Shared};
@@ -240,6 +240,7 @@ impl Builder {
             per_client: config.per_client(addr),
             max_attempts: config.max_attempts,
             keep: config.keep,
+            parking: notifier::parking(&config.callback_waits),
         };
         let (queue, recovered) = LocalQueue::open(&config.data, Arc::clone(&spool), limits)?;
         if !recovered.is_empty() {

@@ -1,7 +1,6 @@
-//! When to try again: a delivery by its schedule, a host by its breaker. Pure: the time and the
-//! dice are passed in.
+//! When to try a delivery again. Pure: the dice are passed in.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const fn minutes(n: u64) -> Duration {
     Duration::from_secs(60 * n)
@@ -55,77 +54,9 @@ impl Schedule {
         Some(wait.mul_f64(1.0 + JITTER * dice.clamp(0.0, 1.0)))
     }
 
-    /// The wait after the first failed attempt; a breaker begins with it, too.
+    /// The wait after the first failed attempt; a host that is parked begins with it, too.
     pub(crate) fn first_wait(&self) -> Duration {
         self.waits.first().copied().unwrap_or(DEFAULT_WAITS[0])
-    }
-}
-
-/// Failures in a row after which a host is parked.
-const FAILURES_TO_PARK: u32 = 5;
-/// A parked host's time doubles with each failed probe up to this many times the first, which
-/// makes 5 s grow to 320 s.
-const LONGEST_PARK_FACTOR: u32 = 64;
-
-/// What is known of one host's health.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Breaker {
-    first_park: Duration,
-    /// Failures in a row; those of POSTs that were in flight when it was parked do not count.
-    failures: u32,
-    parked_until: Option<Instant>,
-}
-
-/// How many deliveries may be in flight to a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Allowance {
-    /// As many as to any host.
-    Full,
-    /// One, to see whether it is back.
-    Probe,
-    /// None until then.
-    Parked(Instant),
-}
-
-impl Breaker {
-    /// A host of which nothing bad is known.
-    pub(crate) fn new(first_park: Duration) -> Breaker {
-        Breaker { first_park, failures: 0, parked_until: None }
-    }
-
-    pub(crate) fn allowance(&self, now: Instant) -> Allowance {
-        match self.parked_until {
-            None => Allowance::Full,
-            Some(until) if now < until => Allowance::Parked(until),
-            Some(_) => Allowance::Probe,
-        }
-    }
-
-    /// The host answered.
-    pub(crate) fn succeeded(&mut self) {
-        *self = Breaker::new(self.first_park);
-    }
-
-    /// The host did not answer, or said that it cannot.
-    pub(crate) fn failed(&mut self, now: Instant) {
-        if matches!(self.allowance(now), Allowance::Parked(_)) {
-            return;
-        }
-        self.failures = self.failures.saturating_add(1);
-        if let Some(probes) = self.failures.checked_sub(FAILURES_TO_PARK) {
-            let factor = 2u32.saturating_pow(probes).min(LONGEST_PARK_FACTOR);
-            self.parked_until = Some(now + self.first_park.saturating_mul(factor));
-        }
-    }
-
-    /// The end of its latest time out, past or to come.
-    pub(crate) fn parked_until(&self) -> Option<Instant> {
-        self.parked_until
-    }
-
-    /// Whether there is nothing to remember about the host.
-    pub(crate) fn is_healthy(&self) -> bool {
-        self.failures == 0
     }
 }
 
@@ -169,38 +100,5 @@ mod tests {
             let wait = schedule.wait_after(attempts, None, dice).expect("a wait");
             proptest::prop_assert!(wait >= least && wait <= least.mul_f64(1.1 + 1e-9));
         }
-    }
-
-    #[test]
-    fn a_host_is_parked_after_five_failures_for_a_growing_time() {
-        let mut now = Instant::now();
-        let mut breaker = Breaker::new(5 * SECOND);
-        for _ in 0..FAILURES_TO_PARK {
-            assert_eq!(breaker.allowance(now), Allowance::Full);
-            breaker.failed(now);
-        }
-        for seconds in [5, 10, 20, 40, 80, 160, 320, 320] {
-            let until = now + seconds * SECOND;
-            assert_eq!(breaker.allowance(now), Allowance::Parked(until));
-            // A POST that was in flight when the host was parked changes nothing.
-            breaker.failed(now);
-            now = until;
-            assert_eq!(breaker.allowance(now), Allowance::Probe);
-            breaker.failed(now);
-        }
-    }
-
-    #[test]
-    fn one_answer_forgives_everything() {
-        let now = Instant::now();
-        let mut breaker = Breaker::new(SECOND);
-        (0..4).for_each(|_| breaker.failed(now));
-        breaker.succeeded();
-        (0..4).for_each(|_| breaker.failed(now));
-        assert_eq!(breaker.allowance(now), Allowance::Full);
-        breaker.failed(now);
-        breaker.succeeded();
-        assert_eq!(breaker, Breaker::new(SECOND));
-        assert!(breaker.is_healthy());
     }
 }

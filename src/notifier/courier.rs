@@ -12,6 +12,7 @@ use super::resolver::CheckedResolver;
 use super::webhook::Message;
 use crate::config::CallbackPolicy;
 use crate::job::{DeliveryId, Timestamp};
+use crate::queue::Health;
 
 /// A file may take this much longer for each of its bytes, or no file over 15 s would ever
 /// arrive: 1 s for each MiB, and ten minutes at most.
@@ -59,17 +60,6 @@ pub(crate) enum Verdict {
         /// From the answer's `Retry-After`.
         retry_after: Option<Duration>,
     },
-}
-
-/// What a POST tells of the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Health {
-    /// It answers, though perhaps not as this callback would like.
-    Well,
-    /// It does not answer, or says that it cannot.
-    Failing,
-    /// It was not asked.
-    Unknown,
 }
 
 impl Courier {

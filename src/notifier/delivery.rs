@@ -11,11 +11,12 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::backoff::Schedule;
-use super::courier::{Courier, Health, Posted, Verdict};
+use super::courier::{Courier, Posted, Verdict};
+use super::host_log::HostLog;
 use super::webhook::Message;
 use crate::crew::Never;
 use crate::job::{Delivery, DeliveryAttempt, DeliveryId, State};
-use crate::queue::{NextDelivery, QueueError};
+use crate::queue::{Health, NextDelivery, QueueError, delivery_host};
 use crate::repeated::Repeated;
 use crate::shared::Shared;
 use crate::tally::Event;
@@ -33,6 +34,7 @@ pub(super) struct Round {
     pub(super) shared: Arc<Shared>,
     pub(super) courier: Courier,
     pub(super) schedule: Schedule,
+    pub(super) host_log: HostLog,
     /// Set when POSTs in flight are broken off: their failures are not the receivers'.
     pub(super) broken_off: AtomicBool,
 }
@@ -120,14 +122,20 @@ impl Round {
         let health = posted.health;
         let (attempt, next) = self.judge(number, posted);
         if let Some(error) = &attempt.error {
-            log::info!("callback of job {}, attempt {number}: {error}", delivery.job);
+            log::debug!("callback of job {}, attempt {number}: {error}", delivery.job);
         }
-        while let Err(error) = self.shared.queue.record(delivery.id, attempt.clone(), next) {
-            NOT_RECORDED.say(format_args!("a callback could not be recorded: {error}"));
-            if pause(stopped).is_break() {
-                return health;
+        let change = loop {
+            match self.shared.queue.record(delivery.id, attempt.clone(), next, health) {
+                Ok(change) => break change,
+                Err(error) => {
+                    NOT_RECORDED.say(format_args!("a callback could not be recorded: {error}"));
+                    if pause(stopped).is_break() {
+                        return health;
+                    }
+                }
             }
-        }
+        };
+        self.host_log.tell(&delivery_host(&delivery.url), change, attempt.error.as_deref());
         if next == NextDelivery::Delivered {
             self.shared.tally.count(Event::Delivered);
         }

@@ -1,42 +1,71 @@
-//! Which delivery goes out next. The desk knows the couriers that are out, the hosts they are out
-//! to, and when a look into the store is worth its cost. It does no I/O and reads no clock.
+//! Which delivery goes out next. The desk knows the POSTs that are out, how each host answered lately,
+//! and when a look into the store is worth its cost. It does no I/O and reads no clock.
 //!
-//! A look finds some of what is due and leaves out the hosts that may get nothing now. It is
-//! repeated until it finds nothing. Whatever the store holds then is due later, or goes to a host
-//! that was left out: the next look is for when the doorbell rings, the next delivery is due, a
-//! parked host's time is up, or a host has room and nothing of its own waits here.
+//! A POST to a receiver that hangs holds a courier until its time is up, so couriers are what
+//! receivers compete for. A host that answered its last POST within [`SLOW`] is *trusted*. POSTs to
+//! other hosts, and those that are out for longer than [`SLOW`], are *untrusted*:
+//!
+//! - untrusted POSTs never hold the last quarter of the couriers;
+//! - those of one sender hold at most as many couriers as they leave free, so that there is room for
+//!   the next sender, and two thirds of that where their host failed last time;
+//! - one sender gets the first third of them at once, and the rest one by one. The time between two
+//!   is long enough that some are free again before the last one is taken: a host that nobody knows
+//!   yet waits for less than a second however many hosts hang;
+//! - a sender whose POSTs keep failing makes [`FAILURES_PER_SECOND`] such attempts a second.
 
-use std::collections::{HashMap, VecDeque};
+mod sender;
+mod standing;
+
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use super::backoff::{Allowance, Breaker};
-use super::courier::Health;
+use self::sender::{Account, Accounts};
+use self::standing::Standings;
 use crate::job::{Delivery, DeliveryId};
-use crate::queue::{PER_HOST, Skip, delivery_host};
+use crate::queue::{Due, DueFound, DueQuery, FAILURES_TO_PARK, Health, PER_HOST};
 
-/// Hosts that are remembered for their failures; beyond it the one longest known is forgotten.
-const MOST_HOSTS: usize = 256;
+/// A POST that is out for longer counts as untrusted, whatever its host did before.
+const SLOW: Duration = Duration::from_secs(1);
+/// Answers in a row after which a host may have the very last couriers.
+const LONG_TRUSTED: u32 = 10;
+/// Couriers that are kept for such hosts: one part in so many.
+const PART_FOR_LONG_TRUSTED: usize = 16;
+/// Failed attempts of one sender that go on at once, and a second after that.
+const FAILURES_AT_ONCE: f64 = 100.0;
+const FAILURES_PER_SECOND: f64 = 20.0;
+/// Looks in a row that find something of which nothing may go.
+const LOOKS_IN_VAIN: u32 = 8;
+/// How long to rest after them.
+const REST: Duration = Duration::from_millis(100);
 
 pub(super) struct Desk {
     couriers: usize,
-    first_park: Duration,
-    in_flight: HashMap<DeliveryId, String>,
-    /// Found in the store, waiting for room at their host: at most one batch for each host that
-    /// couriers are out to.
-    waiting: VecDeque<Waiting>,
-    /// Hosts that couriers are out to, and hosts that failed.
-    hosts: HashMap<String, Host>,
+    /// Between two POSTs of one sender that are handed out one by one.
+    pace: Duration,
+    in_flight: HashMap<DeliveryId, Flight>,
+    standings: Standings,
+    accounts: Accounts,
+    /// The sender whose turn it was last.
+    after: String,
+    /// Whose turn it is of one sender's hosts; every other POST that is handed out one by one goes to
+    /// the one that came last.
+    latest_first: bool,
     look: Look,
+    in_vain: u32,
 }
 
-struct Waiting {
+/// A POST that is out.
+struct Flight {
     host: String,
-    delivery: Delivery,
+    sender: String,
+    since: Instant,
+    is_trusted: bool,
 }
 
-struct Host {
-    in_flight: usize,
-    breaker: Breaker,
+impl Flight {
+    fn is_untrusted(&self, now: Instant) -> bool {
+        !self.is_trusted || now.saturating_duration_since(self.since) > SLOW
+    }
 }
 
 /// When to look into the store.
@@ -51,15 +80,21 @@ enum Look {
 }
 
 impl Desk {
-    /// A desk that wants to look at once. A host that fails is parked for `first_park` at first.
-    pub(super) fn new(couriers: usize, first_park: Duration) -> Desk {
+    /// A desk that wants to look at once. No POST takes longer than `patience`, but for those that
+    /// carry a large file.
+    pub(super) fn new(couriers: usize, patience: Duration) -> Desk {
+        // One by one, half a sender's share lasts for longer than one POST can take.
+        let one_by_one = untrusted(couriers) / 2 - at_once(couriers);
         Desk {
             couriers,
-            first_park,
+            pace: patience / u32::try_from(one_by_one.max(1)).unwrap_or(1),
             in_flight: HashMap::new(),
-            waiting: VecDeque::new(),
-            hosts: HashMap::new(),
+            standings: Standings::default(),
+            accounts: Accounts::default(),
+            after: String::new(),
+            latest_first: false,
             look: Look::Soon,
+            in_vain: 0,
         }
     }
 
@@ -68,22 +103,9 @@ impl Desk {
         self.look = Look::Soon;
     }
 
-    /// A delivery to hand to a courier, or `None` when no courier is free or nothing here may go.
-    pub(super) fn take(&mut self, now: Instant) -> Option<Delivery> {
-        if self.all_out() {
-            return None;
-        }
-        let index = self.waiting.iter().position(|waiting| self.has_room(&waiting.host, now))?;
-        let Waiting { host, delivery } = self.waiting.remove(index)?;
-        self.make_place(&host);
-        let first_park = self.first_park;
-        let known = self
-            .hosts
-            .entry(host.clone())
-            .or_insert_with(|| Host { in_flight: 0, breaker: Breaker::new(first_park) });
-        known.in_flight += 1;
-        self.in_flight.insert(delivery.id, host);
-        Some(delivery)
+    /// POSTs that are out.
+    pub(super) fn out(&self) -> usize {
+        self.in_flight.len()
     }
 
     /// Whether to look into the store now: a courier is free, and there may be something.
@@ -96,60 +118,6 @@ impl Desk {
         due && !self.all_out()
     }
 
-    /// What a look has to leave out.
-    pub(super) fn skip(&self, now: Instant) -> Skip {
-        let waiting = self.waiting.iter().map(|waiting| waiting.delivery.id);
-        let full = self.hosts.keys().filter(|host| !self.has_room(host, now));
-        Skip {
-            busy: self.in_flight.keys().copied().chain(waiting).collect(),
-            hosts: full.cloned().collect(),
-        }
-    }
-
-    /// Takes in what a look has found.
-    pub(super) fn add(&mut self, found: Vec<Delivery>) {
-        self.waiting.extend(found.into_iter().map(|delivery| {
-            let host = delivery_host(&delivery.url);
-            Waiting { host, delivery }
-        }));
-    }
-
-    /// A look has found nothing more but for what was left out; the next of the rest is due at
-    /// `next_due`.
-    pub(super) fn has_seen_all(&mut self, next_due: Option<Instant>, now: Instant) {
-        let unparked = self.hosts.values().filter_map(|host| match host.breaker.allowance(now) {
-            Allowance::Parked(until) => Some(until),
-            Allowance::Full | Allowance::Probe => None,
-        });
-        self.look = unparked.chain(next_due).min().map_or(Look::OnEvent, Look::At);
-    }
-
-    /// A courier is back.
-    pub(super) fn settle(&mut self, delivery: DeliveryId, health: Health, now: Instant) {
-        let Some(name) = self.in_flight.remove(&delivery) else { return };
-        let Some(host) = self.hosts.get_mut(&name) else { return };
-        host.in_flight -= 1;
-        let was_healthy = host.breaker.is_healthy();
-        match health {
-            Health::Well => host.breaker.succeeded(),
-            Health::Failing => host.breaker.failed(now),
-            Health::Unknown => {}
-        }
-        let (is_healthy, is_idle) = (host.breaker.is_healthy(), host.in_flight == 0);
-        if matches!(host.breaker.allowance(now), Allowance::Parked(_)) {
-            // They stay in the store, and are found again when its time is up.
-            self.waiting.retain(|waiting| waiting.host != name);
-        }
-        if is_healthy && is_idle {
-            self.hosts.remove(&name);
-        }
-        // An ailing host that is done makes room for the other ailing ones.
-        let ailing = !(was_healthy && is_healthy);
-        if ailing || !self.waiting.iter().any(|waiting| waiting.host == name) {
-            self.look = Look::Soon;
-        }
-    }
-
     /// When to look into the store even if nothing happens. `None` while all couriers are out:
     /// one that comes back is what happens next.
     pub(super) fn look_at(&self) -> Option<Instant> {
@@ -159,39 +127,184 @@ impl Desk {
         }
     }
 
+    /// What a look has to leave out, and where it begins.
+    pub(super) fn query(&self, now: Instant) -> DueQuery {
+        let places = self.places(now);
+        let mut full_hosts = HashSet::new();
+        for (host, out) in &places.at_host {
+            // One that is not known may get one only; found twice does no harm.
+            if *out >= PER_HOST || self.standings.answers(host).is_none() {
+                full_hosts.insert((*host).to_owned());
+            }
+        }
+        let closed_senders: HashSet<String> = self
+            .accounts
+            .iter()
+            .filter(|(name, account)| !self.is_open(&places, name, account, now))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let trusted_only = places.untrusted >= untrusted(self.couriers);
+        let is_crowded = trusted_only || !closed_senders.is_empty() || self.in_vain > 0;
+        let trusted = if is_crowded { self.standings.latest(&full_hosts) } else { Vec::new() };
+        DueQuery {
+            busy: self.in_flight.keys().copied().collect(),
+            full_hosts,
+            closed_senders,
+            trusted_only,
+            trusted,
+            latest_first: self.latest_first,
+            after: self.after.clone(),
+        }
+    }
+
+    /// Takes what may go of what a look has found: a courier is to make each POST.
+    pub(super) fn admit(&mut self, found: DueFound, now: Instant) -> Vec<Delivery> {
+        let mut admitted = Vec::new();
+        let mut last = None;
+        for due in found.due {
+            if self.admits(&due, now) {
+                last = Some(due.sender.clone());
+                self.send_out(&due, now);
+                admitted.push(due.delivery);
+            }
+        }
+        self.look = match (found.go_on_after.is_some(), admitted.is_empty()) {
+            (false, _) => Look::OnEvent,
+            (true, false) => Look::Soon,
+            (true, true) if self.in_vain < LOOKS_IN_VAIN => Look::Soon,
+            (true, true) => Look::At(now + REST),
+        };
+        self.in_vain =
+            if admitted.is_empty() && self.look == Look::Soon { self.in_vain + 1 } else { 0 };
+        if let Some(after) = last.or(found.go_on_after) {
+            self.after = after;
+        }
+        admitted
+    }
+
+    /// Whether the last look has seen all there is.
+    pub(super) fn has_seen_all(&self) -> bool {
+        self.look == Look::OnEvent
+    }
+
+    /// The next delivery comes due at `next`.
+    pub(super) fn wait_until(&mut self, next: Option<Instant>, now: Instant) {
+        let places = self.places(now);
+        let opens = self.accounts.iter().filter_map(|(name, account)| {
+            let out = places.of_sender(name);
+            let is_one_by_one = out >= at_once(self.couriers);
+            account.opens_at(out, is_one_by_one.then_some(self.pace), now)
+        });
+        self.look = opens.chain(next).min().map_or(Look::OnEvent, Look::At);
+    }
+
+    /// A courier is back.
+    pub(super) fn settle(&mut self, delivery: DeliveryId, health: Health, now: Instant) {
+        let Some(flight) = self.in_flight.remove(&delivery) else { return };
+        self.look = Look::Soon;
+        match health {
+            Health::Well if now.saturating_duration_since(flight.since) <= SLOW => {
+                self.standings.answered(flight.host, now);
+            }
+            Health::Well => self.standings.answered_late(flight.host, now),
+            Health::Failing => {
+                self.standings.failed(&flight.host);
+                self.accounts.of(&flight.sender, now).failed(now);
+            }
+            Health::Unknown => {}
+        }
+        let in_flight = &self.in_flight;
+        self.accounts.tidy(now, |sender| in_flight.values().any(|flight| flight.sender == sender));
+    }
+
+    fn send_out(&mut self, due: &Due, now: Instant) {
+        let is_trusted = self.is_trusted(due);
+        if !is_trusted && self.places(now).of_sender(&due.sender) >= at_once(self.couriers) {
+            self.accounts.of(&due.sender, now).sent_one_by_one(now);
+            self.latest_first = !self.latest_first;
+        } else {
+            self.accounts.of(&due.sender, now);
+        }
+        let (host, sender) = (due.host.clone(), due.sender.clone());
+        self.in_flight.insert(due.delivery.id, Flight { host, sender, since: now, is_trusted });
+    }
+
+    fn admits(&self, due: &Due, now: Instant) -> bool {
+        let places = self.places(now);
+        let answers = self.standings.answers(&due.host);
+        let most = if due.failures >= FAILURES_TO_PARK || answers.is_none() { 1 } else { PER_HOST };
+        let out = places.at_host.get(due.host.as_str()).copied().unwrap_or(0);
+        if out >= most || self.in_flight.contains_key(&due.delivery.id) {
+            return false;
+        }
+        if self.is_trusted(due) {
+            let kept = match answers {
+                Some(LONG_TRUSTED..) => 0,
+                _ => self.couriers / PART_FOR_LONG_TRUSTED,
+            };
+            return self.in_flight.len() + kept < self.couriers;
+        }
+        let own = places.of_sender(&due.sender);
+        let free = untrusted(self.couriers).saturating_sub(places.untrusted);
+        let is_within = if due.failures == 0 { own < free } else { 2 * own < free };
+        let is_open = match self.accounts.get(&due.sender) {
+            Some(account) => self.is_open(&places, &due.sender, account, now),
+            None => free > 0,
+        };
+        is_within && is_open && self.in_flight.len() < self.couriers
+    }
+
+    /// Whether a sender may send to hosts that are not trusted.
+    fn is_open(&self, places: &Places<'_>, name: &str, account: &Account, now: Instant) -> bool {
+        let own = places.of_sender(name);
+        let free = untrusted(self.couriers).saturating_sub(places.untrusted);
+        let in_turn = own < at_once(self.couriers) || account.may_send_one(self.pace, now);
+        own < free && in_turn && account.may_fail(own, now)
+    }
+
+    fn is_trusted(&self, due: &Due) -> bool {
+        due.failures == 0 && self.standings.answers(&due.host).is_some_and(|answers| answers > 0)
+    }
+
+    fn places(&self, now: Instant) -> Places<'_> {
+        let mut places = Places::default();
+        for flight in self.in_flight.values() {
+            *places.at_host.entry(flight.host.as_str()).or_default() += 1;
+            if flight.is_untrusted(now) {
+                places.untrusted += 1;
+                *places.untrusted_of.entry(flight.sender.as_str()).or_default() += 1;
+            }
+        }
+        places
+    }
+
     fn all_out(&self) -> bool {
         self.in_flight.len() >= self.couriers
     }
+}
 
-    fn has_room(&self, host: &str, now: Instant) -> bool {
-        let Some(host) = self.hosts.get(host) else { return true };
-        let most = match host.breaker.allowance(now) {
-            Allowance::Full => PER_HOST,
-            Allowance::Probe => 1,
-            Allowance::Parked(_) => 0,
-        };
-        let ailing_may = host.breaker.is_healthy() || self.out_to_ailing() < self.couriers / 2;
-        host.in_flight < most && ailing_may
-    }
+/// Who holds the couriers that are out.
+#[derive(Default)]
+struct Places<'a> {
+    at_host: HashMap<&'a str, usize>,
+    untrusted: usize,
+    untrusted_of: HashMap<&'a str, usize>,
+}
 
-    /// Couriers out to hosts that failed last time. Half of them are kept for the others: however
-    /// many hosts hang, the healthy ones do not wait for them.
-    fn out_to_ailing(&self) -> usize {
-        let ailing = self.hosts.values().filter(|host| !host.breaker.is_healthy());
-        ailing.map(|host| host.in_flight).sum()
+impl Places<'_> {
+    fn of_sender(&self, sender: &str) -> usize {
+        self.untrusted_of.get(sender).copied().unwrap_or(0)
     }
+}
 
-    /// Forgets a host where as many are known as may be and `host` is not among them.
-    fn make_place(&mut self, host: &str) {
-        if self.hosts.len() < MOST_HOSTS || self.hosts.contains_key(host) {
-            return;
-        }
-        let idle = self.hosts.iter().filter(|(_, host)| host.in_flight == 0);
-        let oldest = idle.min_by_key(|(_, host)| host.breaker.parked_until());
-        if let Some(name) = oldest.map(|(name, _)| name.clone()) {
-            self.hosts.remove(&name);
-        }
-    }
+/// Couriers that untrusted POSTs may hold together.
+fn untrusted(couriers: usize) -> usize {
+    couriers - couriers / 4
+}
+
+/// Untrusted POSTs of one sender that are handed out without a pause.
+fn at_once(couriers: usize) -> usize {
+    untrusted(couriers) / 3
 }
 
 #[cfg(test)]

@@ -135,12 +135,12 @@ impl Queue for Faulty {
         self.queue.depth()
     }
 
-    fn due(&self, now: Timestamp, skip: &Skip, limit: usize) -> Result<Vec<Delivery>, QueueError> {
-        self.queue.due(now, skip, limit)
+    fn due(&self, now: Timestamp, query: &DueQuery, limit: usize) -> Result<DueFound, QueueError> {
+        self.queue.due(now, query, limit)
     }
 
-    fn next_due(&self, skip: &Skip) -> Result<Option<Timestamp>, QueueError> {
-        self.queue.next_due(skip)
+    fn next_delivery(&self, now: Timestamp) -> Result<Option<Timestamp>, QueueError> {
+        self.queue.next_delivery(now)
     }
 
     fn pending(&self, now: Timestamp) -> Result<Pending, QueueError> {
@@ -152,8 +152,9 @@ impl Queue for Faulty {
         delivery: DeliveryId,
         attempt: DeliveryAttempt,
         next: NextDelivery,
-    ) -> Result<(), QueueError> {
-        self.queue.record(delivery, attempt, next)
+        health: Health,
+    ) -> Result<HostChange, QueueError> {
+        self.queue.record(delivery, attempt, next, health)
     }
 
     fn deliveries(&self, id: JobId) -> Result<Option<Vec<DeliveryAttempt>>, QueueError> {

@@ -11,8 +11,7 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::estimator::Load;
 use crate::job::{
-    Delivery, DeliveryAttempt, DeliveryId, Failure, InputInfo, Job, JobId, Parameters, State,
-    Timestamp,
+    DeliveryAttempt, DeliveryId, Failure, InputInfo, Job, JobId, Parameters, State, Timestamp,
 };
 use crate::spool::NewInput;
 use crate::task::{Format, InputBody};
@@ -20,11 +19,13 @@ use crate::warning::Warning;
 
 #[cfg(test)]
 mod conformance;
+mod dispatch;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod lease;
 pub(crate) mod local;
 
+pub(crate) use dispatch::*;
 pub(crate) use lease::{Company, Lease, LeaseId};
 
 /// The state transitions of jobs and deliveries, one transaction each. The times that are passed in and
@@ -91,26 +92,29 @@ pub(crate) trait Queue: Send + Sync {
     /// Why changes are not stored now, as far as the last ones tell. Costs no I/O.
     fn trouble(&self) -> Option<Trouble>;
 
-    /// Up to `limit` pending deliveries that are due at `now`, longest due first, without those that
-    /// `skip` leaves out, and with at most [`PER_HOST`] to one host, so that many for one receiver
-    /// hide none for another.
-    fn due(&self, now: Timestamp, skip: &Skip, limit: usize) -> Result<Vec<Delivery>, QueueError>;
+    /// Up to `limit` pending deliveries that may go at `now`: the hosts that `query` trusts come
+    /// first, then one sender after the other, a few of each and at most [`PER_HOST`] to one host.
+    /// The cost does not grow with what is pending.
+    fn due(&self, now: Timestamp, query: &DueQuery, limit: usize) -> Result<DueFound, QueueError>;
 
-    /// When the next delivery that `skip` does not leave out is due; may be past.
-    fn next_due(&self, skip: &Skip) -> Result<Option<Timestamp>, QueueError>;
+    /// When the next delivery may go that may not at `now`: it is due then, or its host's time out
+    /// is over.
+    fn next_delivery(&self, now: Timestamp) -> Result<Option<Timestamp>, QueueError>;
 
     /// How many deliveries are pending, and when the next of them comes due. Costs the same however
     /// many there are.
     fn pending(&self, now: Timestamp) -> Result<Pending, QueueError>;
 
-    /// Writes one POST into the ledger, with times of the queue's clock, and moves its delivery on. A delivery that has ended, or was
-    /// deleted with its job, stays as it is.
+    /// Writes one POST into the ledger, with times of the queue's clock, moves its delivery on, and parks
+    /// its host where that keeps failing. A delivery that has ended, or was deleted with its job,
+    /// stays as it is.
     fn record(
         &self,
         delivery: DeliveryId,
         attempt: DeliveryAttempt,
         next: NextDelivery,
-    ) -> Result<(), QueueError>;
+        health: Health,
+    ) -> Result<HostChange, QueueError>;
 
     /// The ledger of a job's delivery, oldest first; `None` for an unknown job.
     fn deliveries(&self, id: JobId) -> Result<Option<Vec<DeliveryAttempt>>, QueueError>;
@@ -333,18 +337,6 @@ pub(crate) struct Pending {
     pub(crate) next_due: Option<Timestamp>,
 }
 
-/// Deliveries to one host that may be in flight at once.
-pub(crate) const PER_HOST: usize = 2;
-
-/// Deliveries to leave alone for now.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Skip {
-    /// In flight.
-    pub(crate) busy: Vec<DeliveryId>,
-    /// Hosts (as [`delivery_host`] gives them) that get nothing now.
-    pub(crate) hosts: Vec<String>,
-}
-
 /// Where a delivery goes from here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NextDelivery {
@@ -367,14 +359,6 @@ pub(crate) struct Swept {
     pub(crate) forgotten: usize,
     /// When there will be something to do again, as far as is known now.
     pub(crate) next: Option<Timestamp>,
-}
-
-/// The `host:port` a callback URL leads to, in lower case: what the limits per receiver go by.
-pub(crate) fn delivery_host(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    host.to_ascii_lowercase()
 }
 
 /// The store failed: a broken disk, a file that is not a store of ours. The text is for the log,

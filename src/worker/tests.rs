@@ -105,6 +105,7 @@ fn open_queue(folder: &Path) -> (Arc<Spool>, Arc<dyn Queue>) {
         per_client: 100,
         max_attempts: 3,
         keep: Duration::from_secs(3600),
+        parking: crate::queue::Parking { first: Duration::from_secs(5) },
     };
     let (queue, _) = LocalQueue::open(folder, Arc::clone(&spool), limits).unwrap();
     (spool, Arc::new(queue))

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use super::turns::Bounds;
 use crate::http::pool::UPLOADERS;
+use crate::notifier::{COURIERS_LEAST, couriers_for};
 
 #[cfg(unix)]
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The most connections at once, however many files may be open.
 const CONNECTIONS_MAX: u64 = 4096;
-/// Open files that are kept for everything else, beside one for each worker: the store, the spool,
-/// callbacks, connections that are refused or make room for others.
+/// Open files that are kept for everything else, beside one for each worker and each courier beyond
+/// the first eight: the store, the spool, callbacks, connections that are refused or make room for
+/// others.
 const FILES_KEPT: u64 = 64;
 /// Open files of one connection: the client's socket, ours to tiny_http, tiny_http's two on the
 /// other side of it, and those two of the request before, which tiny_http may be about to close.
@@ -131,7 +133,8 @@ fn kept(workers: usize) -> u64 {
 /// As many connections as there are files for: tiny_http must never be refused one.
 fn connections(files: Option<u64>, workers: usize) -> usize {
     let fitting = files.map_or(CONNECTIONS_MAX, |files| {
-        files.saturating_sub(kept(workers)) / FILES_PER_CONNECTION
+        let couriers = (couriers_for(Some(files)) - COURIERS_LEAST) as u64;
+        files.saturating_sub(kept(workers) + couriers) / FILES_PER_CONNECTION
     });
     usize::try_from(fitting.clamp(1, CONNECTIONS_MAX)).expect("invariant: it is at most 4096")
 }
@@ -144,7 +147,7 @@ mod tests {
     fn connections_fit_into_the_open_files() {
         assert_eq!(connections(None, 1), 4096);
         assert_eq!(connections(Some(1 << 20), 1), 4096);
-        assert_eq!(connections(Some(1024), 4), 159);
+        assert_eq!(connections(Some(1024), 4), 150);
         assert_eq!(connections(Some(128), 1), 10);
         assert_eq!(connections(Some(10), 1), 1);
     }

@@ -37,6 +37,7 @@ impl House {
             per_client: config.max_queued,
             max_attempts: config.max_attempts,
             keep: config.keep,
+            parking: crate::queue::Parking { first: Duration::from_secs(5) },
         };
         let (queue, _) = LocalQueue::open(folder.path(), Arc::clone(&spool), limits).unwrap();
         let (bells, ears) = Bells::new();

@@ -188,15 +188,15 @@ pub(in crate::queue) fn a_finished_job_is_forgotten(bed: &Bed) {
     let claim = queue.take();
     let output = bed.keep_output(id, "a file");
     queue.finish(claim.lease, Outcome { result: Ok(output), duration_s: None }).unwrap();
-    let delivery = queue.due(in_secs(1), &Skip::default(), 10).unwrap().remove(0);
+    let delivery = queue.due(in_secs(1), &DueQuery::default(), 10).unwrap().due.remove(0).delivery;
     assert_eq!(queue.cancel(id).unwrap(), Some(Canceled::Forgotten));
     assert_eq!(queue.get(id).unwrap(), None);
     assert_eq!(queue.output(id).unwrap(), None);
     assert_eq!(queue.deliveries(id).unwrap(), None);
-    assert_eq!(queue.due(in_secs(1), &Skip::default(), 10).unwrap(), []);
+    assert_eq!(queue.due(in_secs(1), &DueQuery::default(), 10).unwrap().due, []);
     assert_eq!(bed.files("outputs"), Vec::<PathBuf>::new());
     let attempt = deliveries::attempt(1, Some(200));
-    queue.record(delivery.id, attempt, NextDelivery::Delivered).unwrap();
+    queue.record(delivery.id, attempt, NextDelivery::Delivered, Health::Well).unwrap();
     assert_eq!(queue.cancel(id).unwrap(), None);
 }
 

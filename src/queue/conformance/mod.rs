@@ -63,7 +63,9 @@ macro_rules! conformance_tests {
                 deliveries_move_on_by_their_record,
                 an_ended_delivery_stays_as_it_is,
                 one_receiver_hides_no_other,
-                skipped_deliveries_are_left_out,
+                deliveries_in_flight_are_left_out,
+                many_hosts_of_one_sender_hide_no_other_sender,
+                a_host_that_fails_is_parked_for_all_its_senders,
                 pending_deliveries_are_counted,
                 a_pending_delivery_keeps_its_job,
                 a_delivery_that_never_ends_keeps_its_job_a_week_longer;
@@ -112,6 +114,7 @@ const LIMITS: Limits = Limits {
     per_client: usize::MAX,
     max_attempts: 3,
     keep: Duration::from_secs(3600),
+    parking: Parking { first: Duration::from_secs(5) },
 };
 
 impl Bed {

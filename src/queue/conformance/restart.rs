@@ -48,8 +48,8 @@ pub(in crate::queue) fn a_job_that_ends_the_process_is_given_up(bed: &Bed) {
     assert_eq!(job.state, State::Failed);
     assert_eq!(job.error.unwrap().code, "gave_up");
     assert!(job.finished_at.is_some() && job.expires_at.is_some());
-    let due = queue.due(in_secs(1), &Skip::default(), 10).unwrap();
-    assert_eq!(due.into_iter().map(|delivery| delivery.job).collect::<Vec<_>>(), [id]);
+    let due = queue.due(in_secs(1), &DueQuery::default(), 10).unwrap().due;
+    assert_eq!(due.into_iter().map(|due| due.delivery.job).collect::<Vec<_>>(), [id]);
     assert_eq!(queue.take().job.id, next);
     assert_eq!(bed.files("inputs"), Vec::<PathBuf>::new());
 }
@@ -137,16 +137,25 @@ pub(in crate::queue) fn everything_finished_is_as_before(bed: &Bed) {
     queue.finish(queue.take().lease, Outcome { result: Ok(output), duration_s: None }).unwrap();
     let canceled = queue.add(ask("three")).id;
     queue.cancel(canceled).unwrap();
-    let delivery = queue.due(in_secs(1), &Skip::default(), 10).unwrap().remove(0);
+    let delivery = queue.due(in_secs(1), &DueQuery::default(), 10).unwrap().due.remove(0).delivery;
     let later = in_secs(300);
     queue
-        .record(delivery.id, super::deliveries::attempt(1, None), NextDelivery::At(later))
+        .record(
+            delivery.id,
+            super::deliveries::attempt(1, None),
+            NextDelivery::At(later),
+            Health::Well,
+        )
         .unwrap();
     let look = |queue: &Arc<dyn Queue>| {
         let of =
             |id| (queue.job(id), queue.output(id).unwrap(), queue.deliveries(id).unwrap().unwrap());
-        let due = queue.due(later, &Skip::default(), 10).unwrap();
-        ([text, file, canceled].map(of), due, queue.next_due(&Skip::default()).unwrap())
+        let due = queue.due(later, &DueQuery::default(), 10).unwrap().due;
+        (
+            [text, file, canceled].map(of),
+            due,
+            queue.next_delivery(Timestamp::from_micros(0)).unwrap(),
+        )
     };
     let before = look(&queue);
     drop(queue);

@@ -17,15 +17,20 @@ use crate::job::{
 };
 use crate::queue::lease::Leases;
 use crate::queue::{
-    LeaseId, NextDelivery, Outcome, Page, Recorded, Skip, StoredData, StoredOutput, Submission,
-    Submitted,
+    DueQuery, LeaseId, NextDelivery, Outcome, Page, Parking, Recorded, StoredData, StoredOutput,
+    Submission, Submitted,
 };
 use crate::spool::{NewInput, Spool};
 use crate::task::Format;
 use crate::warning::Warning;
 
-const LIMITS: Limits =
-    Limits { max_queued: 100, per_client: 100, max_attempts: 3, keep: Duration::from_secs(3600) };
+const LIMITS: Limits = Limits {
+    max_queued: 100,
+    per_client: 100,
+    max_attempts: 3,
+    keep: Duration::from_secs(3600),
+    parking: Parking { first: Duration::from_secs(5) },
+};
 /// When everything happens.
 const NOW: Timestamp = Timestamp::from_micros(1_795_506_577_682_000);
 /// The tables, and the columns of each that hold more than the job's key.
@@ -249,8 +254,9 @@ impl Shelf {
 
     /// Writes a POST into the ledger.
     fn deliver_in_vain(&mut self, job: &mut Job, error: &str) {
-        let skip = Skip { busy: Vec::new(), hosts: vec!["done".to_owned()] };
-        let due = deliveries::due(&self.conn, NOW, &skip, 10).expect("deliveries");
+        let query = DueQuery { full_hosts: ["done".to_owned()].into(), ..DueQuery::default() };
+        let found = due::due(&self.conn, NOW, &query, 10).expect("deliveries");
+        let due: Vec<_> = found.due.into_iter().map(|due| due.delivery).collect();
         // Where the callback's host is the other job's, that one's delivery was left out as well.
         let Some(delivery) = due.iter().find(|delivery| delivery.job == job.id) else {
             let callback = job.callback.as_mut().expect("a callback");
@@ -330,10 +336,10 @@ impl Shelf {
     }
 
     fn deliver(&self, done: JobId, id: JobId) {
-        let skip = Skip::default();
-        let due = deliveries::due(&self.conn, NOW, &skip, 10).expect("deliveries");
-        assert!(due.iter().any(|delivery| delivery.job == done), "{due:?} with {id}");
-        let next = deliveries::next_due(&self.conn, &skip).expect("a time");
+        let found = due::due(&self.conn, NOW, &DueQuery::default(), 10).expect("deliveries");
+        let due = found.due;
+        assert!(due.iter().any(|due| due.delivery.job == done), "{due:?} with {id}");
+        let next = due::next_delivery(&self.conn, Timestamp::from_micros(0)).expect("a time");
         assert!(next.is_some_and(|next| next <= NOW), "{next:?}");
     }
 

@@ -91,8 +91,9 @@ pub(super) fn settle(
     if let Some(url) = &ended.callback {
         tx.conn
             .prepare_cached(
-                "INSERT INTO deliveries (job, id, url, host, state, due_at)
-                 VALUES (?1, ?2, ?3, ?4, 'pending', ?5)
+                "INSERT INTO deliveries (job, id, url, host, state, due_at, sender)
+                 VALUES (?1, ?2, ?3, ?4, 'pending', ?5,
+                         coalesce((SELECT sender FROM jobs WHERE seq = ?1), ''))
                  ON CONFLICT (job) DO NOTHING",
             )?
             .execute(params![

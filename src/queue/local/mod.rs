@@ -31,8 +31,10 @@ mod claim;
 mod condition;
 mod deliveries;
 mod disk;
+mod due;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod hosts;
 mod jobs;
 mod look;
 mod opening;
@@ -65,6 +67,8 @@ pub(crate) struct Limits {
     pub(crate) max_attempts: u32,
     /// How long a finished job is kept.
     pub(crate) keep: Duration,
+    /// How long a host that keeps failing gets no callbacks.
+    pub(crate) parking: Parking,
 }
 
 /// What the last process left, taken back at the start.
@@ -392,12 +396,12 @@ impl Queue for LocalQueue {
         Depth { queued: counts.queued, running: counts.running, bound: self.limits.max_queued }
     }
 
-    fn due(&self, now: Timestamp, skip: &Skip, limit: usize) -> Result<Vec<Delivery>, QueueError> {
-        Ok(deliveries::due(&self.readers.get(), now, skip, limit)?)
+    fn due(&self, now: Timestamp, query: &DueQuery, limit: usize) -> Result<DueFound, QueueError> {
+        Ok(due::due(&self.readers.get(), now, query, limit)?)
     }
 
-    fn next_due(&self, skip: &Skip) -> Result<Option<Timestamp>, QueueError> {
-        Ok(deliveries::next_due(&self.readers.get(), skip)?)
+    fn next_delivery(&self, now: Timestamp) -> Result<Option<Timestamp>, QueueError> {
+        Ok(due::next_delivery(&self.readers.get(), now)?)
     }
 
     fn pending(&self, now: Timestamp) -> Result<Pending, QueueError> {
@@ -414,9 +418,13 @@ impl Queue for LocalQueue {
         delivery: DeliveryId,
         attempt: DeliveryAttempt,
         next: NextDelivery,
-    ) -> Result<(), QueueError> {
-        Ok(self
-            .change(Survives::Kill, move |tx| deliveries::record(tx, delivery, &attempt, next))?)
+        health: Health,
+    ) -> Result<HostChange, QueueError> {
+        let (parking, now) = (self.limits.parking, self.clock.now());
+        Ok(self.change(Survives::Kill, move |tx| {
+            let host = deliveries::record(tx, delivery, &attempt, next)?;
+            host.map_or(Ok(HostChange::Same), |host| hosts::judge(tx, &host, health, parking, now))
+        })?)
     }
 
     fn deliveries(&self, id: JobId) -> Result<Option<Vec<DeliveryAttempt>>, QueueError> {

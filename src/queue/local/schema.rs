@@ -9,11 +9,11 @@ use rusqlite::{Connection, OpenFlags};
 use crate::queue::QueueError;
 
 /// The tables. Their comments are kept in the file, for whoever looks into it.
-const TABLES: &str = include_str!("schema.sql");
+const TABLES: &str = concat!(include_str!("schema.sql"), include_str!("lanes.sql"));
 /// Grows with every change of the tables. Kept as `PRAGMA user_version`.
 const VERSION: i64 = 1 + UPGRADES.len() as i64;
 /// What makes a store of each earlier version, 1 and so on, into one of the next.
-const UPGRADES: [&str; 7] = [
+const UPGRADES: [&str; 8] = [
     "ALTER TABLE jobs ADD COLUMN sender TEXT NOT NULL DEFAULT '';
      CREATE INDEX jobs_by_sender ON jobs (sender) WHERE state = 'queued';",
     "CREATE INDEX deliveries_by_time ON deliveries (due_at) WHERE state = 'pending';",
@@ -29,6 +29,18 @@ const UPGRADES: [&str; 7] = [
      CREATE INDEX jobs_ready ON jobs (seq) WHERE state = 'queued' AND ready_at IS NULL;",
     "CREATE TABLE clock (id INTEGER PRIMARY KEY CHECK (id = 1), time INTEGER NOT NULL, wall INTEGER NOT NULL,
          up INTEGER NOT NULL, boot TEXT) STRICT;",
+    concat!(
+        "ALTER TABLE deliveries ADD COLUMN sender TEXT NOT NULL DEFAULT '';
+         UPDATE deliveries SET sender = (SELECT sender FROM jobs WHERE seq = deliveries.job)
+             WHERE state = 'pending';
+         DROP INDEX deliveries_pending;
+         CREATE INDEX deliveries_pending ON deliveries (host, sender, due_at)
+             WHERE state = 'pending';",
+        include_str!("lanes.sql"),
+        "INSERT INTO lanes (host, sender, first_due)
+             SELECT host, sender, min(due_at) FROM deliveries WHERE state = 'pending'
+             GROUP BY host, sender;"
+    ),
 ];
 /// Marks the file as ringback's: "RING". Kept as `PRAGMA application_id`.
 const APPLICATION: i64 = 0x5249_4e47;

@@ -88,9 +88,10 @@ CREATE TABLE deliveries (
     state           TEXT    NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
     attempts        INTEGER NOT NULL DEFAULT 0,   -- POSTs made
     due_at          INTEGER CHECK ((due_at IS NULL) = (state <> 'pending')),
-    last_error      TEXT
+    last_error      TEXT,
+    sender          TEXT    NOT NULL DEFAULT ''   -- the job's
 ) STRICT;
-CREATE INDEX deliveries_pending ON deliveries (host, due_at) WHERE state = 'pending';
+CREATE INDEX deliveries_pending ON deliveries (host, sender, due_at) WHERE state = 'pending';
 -- Which is next, whatever its host.
 CREATE INDEX deliveries_by_time ON deliveries (due_at) WHERE state = 'pending';
 

@@ -85,12 +85,17 @@ fn work(queue: &Arc<dyn Queue>) {
     queue.end(queue.take(), "done");
     queue.cancel(id).unwrap();
     queue.output(id).unwrap();
-    let skip = Skip::default();
-    let due = queue.due(in_secs(0), &skip, 8).unwrap();
-    queue.next_due(&skip).unwrap();
+    let query = DueQuery {
+        after: "ann".into(),
+        trusted: vec!["a".into()],
+        full_hosts: ["b".into()].into(),
+        ..DueQuery::default()
+    };
+    let due = queue.due(in_secs(0), &query, 8).unwrap().due;
+    queue.next_delivery(in_secs(0)).unwrap();
     queue.pending(in_secs(0)).unwrap();
     let attempt = crate::queue::conformance::deliveries::attempt(1, Some(200));
-    queue.record(due[0].id, attempt, NextDelivery::Delivered).unwrap();
+    queue.record(due[0].delivery.id, attempt, NextDelivery::Delivered, Health::Well).unwrap();
     queue.deliveries(id).unwrap();
     assert_eq!(queue.sweep(in_secs(0)).unwrap().forgotten, 1, "the one just delivered");
     queue.cancel(id).unwrap();

@@ -22,6 +22,7 @@ const LIMITS: Limits = Limits {
     per_client: usize::MAX,
     max_attempts: 3,
     keep: std::time::Duration::from_secs(24 * 3600),
+    parking: Parking { first: std::time::Duration::from_secs(5) },
 };
 
 /// Opens the queue in `folder`, with its own files beside it.

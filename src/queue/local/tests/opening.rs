@@ -83,7 +83,11 @@ fn a_store_of_the_first_version_is_brought_up_to_date() {
     let job = add(ask("one"));
     drop(queue);
     let store = rusqlite::Connection::open(folder.path().join("ringback.db")).unwrap();
-    let first = "DROP INDEX deliveries_by_time; ALTER TABLE jobs DROP COLUMN sender;
+    let first = "DROP TABLE lanes; DROP TRIGGER delivery_added; DROP TRIGGER delivery_moved;
+                 DROP TRIGGER delivery_deleted; DROP INDEX deliveries_pending;
+                 ALTER TABLE deliveries DROP COLUMN sender;
+                 CREATE INDEX deliveries_pending ON deliveries (host, due_at) WHERE state = 'pending';
+                 DROP INDEX deliveries_by_time; ALTER TABLE jobs DROP COLUMN sender;
                  ALTER TABLE jobs DROP COLUMN warnings;
                  DROP INDEX jobs_expiring; ALTER TABLE jobs DROP COLUMN held;
                  CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE expires_at IS NOT NULL;
