@@ -121,6 +121,9 @@ pub(crate) struct Config {
     pub(crate) callback_waits: Vec<Duration>,
     /// How long one attempt of a callback may take.
     pub(crate) callback_timeout: Duration,
+    /// Authorities whose certificates receivers may show, beside the system's.
+    #[cfg(feature = "tls")]
+    pub(crate) callback_authorities: Vec<crate::roots::CertificateAuthority>,
 }
 
 impl Default for Config {
@@ -148,6 +151,8 @@ impl Default for Config {
             webhook_secrets: Vec::new(),
             callback_waits: DEFAULT_WAITS.to_vec(),
             callback_timeout: Duration::from_secs(15),
+            #[cfg(feature = "tls")]
+            callback_authorities: Vec::new(),
         }
     }
 }

@@ -27,6 +27,8 @@ pub mod model;
 mod notifier;
 mod queue;
 mod repeated;
+#[cfg(feature = "tls")]
+mod roots;
 mod server;
 mod shared;
 mod signals;
@@ -44,6 +46,8 @@ pub use error::Error;
 pub use job::{DeliveryState, Failure, JobId, NotAnId, Parameters, Sha256, State, Timestamp};
 pub use notifier::{BadSecret, parse_secret};
 pub use queue::QueueError;
+#[cfg(feature = "tls")]
+pub use roots::{BadCertificate, CertificateAuthority};
 pub use server::{Builder, Running, Server};
 pub use task::{Attempt, Input, InputReader, Output, TaskError, TaskOptions};
 pub use warning::Warning;

@@ -195,6 +195,14 @@ impl Builder {
         self
     }
 
+    /// Believes receivers whose certificate comes from this authority, beside those of the system.
+    /// Given again, adds another one.
+    #[cfg(feature = "tls")]
+    pub fn callback_ca(mut self, authority: crate::CertificateAuthority) -> Builder {
+        self.config.callback_authorities.push(authority);
+        self
+    }
+
     /// How long to wait between one attempt of a callback and the next; there is one attempt more
     /// than there are waits, and after the last the callback is dead. Default: 5 s, 5 min, 30 min,
     /// 2 h, 5 h, 10 h, 14 h, 20 h, 24 h. Waits are up to a tenth longer than this.

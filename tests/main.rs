@@ -6,6 +6,9 @@
 //! | `attack` | what a stranger may send to the real program, while another client is served |
 //! | `callbacks` | the ring back, from the request to the receiver |
 //! | `depth` | a long queue |
+//! | `crowd` | many receivers that hang or fail, beside a live one |
+//! | `spelling` | how a callback's URL may be written, and where its password is shown |
+//! | `tls` | receivers with certificates of a private authority |
 //! | `estimates` | what clients are told to expect |
 //! | `clients` | what clients in the field send that no standard says |
 //! | `http` | the wire contract: refusals, repeats, waits, pages |
@@ -33,6 +36,7 @@ mod callbacks;
 #[cfg(feature = "cli")]
 mod cli;
 mod clients;
+mod crowd;
 mod depth;
 mod estimates;
 mod full;
@@ -51,6 +55,7 @@ mod poison;
 mod restart;
 #[cfg(all(feature = "cli", feature = "whisper"))]
 mod service;
+mod spelling;
 #[cfg(all(feature = "cli", feature = "whisper", target_os = "linux"))]
 mod starved;
 mod stored;
@@ -59,6 +64,8 @@ mod support;
 mod terminal;
 #[cfg(all(feature = "cli", feature = "whisper", target_os = "linux"))]
 mod time;
+#[cfg(all(feature = "cli", feature = "tls"))]
+mod tls;
 #[cfg(feature = "whisper")]
 mod transcribe;
 mod uploads;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
+#[cfg(feature = "tls")]
+use ringback::{Builder, CertificateAuthority};
 use ringback::{CallbackPolicy, Server};
 
 use super::door::DoorArgs;
@@ -72,6 +74,12 @@ pub(super) struct ServeArgs {
     #[arg(long, env = "RINGBACK_CALLBACKS", value_enum, value_name = "WHERE")]
     callbacks: Option<Callbacks>,
 
+    /// Believe receivers whose certificate comes from the authorities in this PEM file, beside those of
+    /// the system. Given again, adds another file.
+    #[cfg(feature = "tls")]
+    #[arg(long = "callback-ca", env = "RINGBACK_CALLBACK_CA", value_name = "FILE")]
+    callback_authorities: Vec<PathBuf>,
+
     /// Sign callbacks with this secret (Standard Webhooks), whsec_ and base64 of 24 to 64 bytes. Given
     /// again (in the variable: after a space), adds an older one while receivers change over.
     #[arg(
@@ -135,6 +143,10 @@ pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
     for key in keys {
         builder = builder.webhook_secret(key);
     }
+    #[cfg(feature = "tls")]
+    for file in &args.callback_authorities {
+        builder = authorities(file)?.into_iter().fold(builder, Builder::callback_ca);
+    }
     if let Some(model) = &model {
         builder = args.transcription.register(builder, model, workers);
     }
@@ -156,6 +168,15 @@ fn webhook_keys(secrets: &[String]) -> Result<Vec<Vec<u8>>, Failure> {
     let read = |secret: &String| ringback::parse_secret(secret);
     let keys: Result<_, _> = secrets.iter().map(read).collect();
     keys.map_err(|error| Failure::usage(format!("--webhook-secret: {error}")))
+}
+
+#[cfg(feature = "tls")]
+fn authorities(file: &std::path::Path) -> Result<Vec<CertificateAuthority>, Failure> {
+    let failed = |why: &dyn std::fmt::Display| {
+        Failure::usage(format!("--callback-ca {}: {why}", file.display()))
+    };
+    let pem = std::fs::read(file).map_err(|error| failed(&error))?;
+    CertificateAuthority::from_pem(&pem).map_err(|error| failed(&error))
 }
 
 /// What the server was set to, on stderr whatever RUST_LOG says. The first line is part of the

@@ -141,6 +141,11 @@ fn bad_callback(refused: &CallbackRefused) -> Problem {
         CallbackRefused::Address { .. } => Code::CallbackRefused,
         CallbackRefused::TooLong
         | CallbackRefused::NotAUrl
+        | CallbackRefused::Control
+        | CallbackRefused::Backslash
+        | CallbackRefused::Percent
+        | CallbackRefused::AtSign
+        | CallbackRefused::NotAscii(_)
         | CallbackRefused::Scheme
         | CallbackRefused::NoTls
         | CallbackRefused::Port

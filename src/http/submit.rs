@@ -17,6 +17,7 @@ use super::wire::{IdJson, Snapshot};
 use crate::disk::NoRoom;
 use crate::estimator::Estimator;
 use crate::job::{InputInfo, Job, JobId};
+use crate::notifier::address::spelled;
 use crate::queue::{Submission, SubmitError, Submitted};
 use crate::shared::{Phase, Shared};
 use crate::tally::Event;
@@ -228,7 +229,7 @@ fn take_in(
             duration_s,
         },
         body: received.body,
-        callback: draft.callback,
+        callback: draft.callback.map(|url| spelled(&url).unwrap_or(url)),
         created_at: shared.queue.clock().now(),
         client: client.scope().to_owned(),
         sender: client.to_string(),

@@ -1,5 +1,7 @@
 //! The job as clients see it. A member that does not apply is left out; none is ever null.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::board::Work;
@@ -8,6 +10,7 @@ use crate::job::{
     Callback, DeliveryAttempt, DeliveryState, Failure, InputInfo, Job, JobId, Parameters, Sha256,
     State, Timestamp,
 };
+use crate::notifier::address::masked;
 use crate::queue::{QueueError, StoredData, StoredOutput};
 use crate::shared::Shared;
 use crate::warning::Warning;
@@ -208,7 +211,8 @@ impl<'a> From<&'a StoredData> for DataJson<'a> {
 
 #[derive(Debug, Serialize)]
 struct CallbackJson<'a> {
-    url: &'a str,
+    /// Without its password.
+    url: Cow<'a, str>,
     state: DeliveryState,
     attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -220,7 +224,7 @@ struct CallbackJson<'a> {
 impl<'a> From<&'a Callback> for CallbackJson<'a> {
     fn from(callback: &'a Callback) -> CallbackJson<'a> {
         CallbackJson {
-            url: &callback.url,
+            url: masked(&callback.url),
             state: callback.state,
             attempts: callback.attempts,
             next_attempt_at: callback.next_attempt_at,

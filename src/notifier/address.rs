@@ -3,7 +3,7 @@
 //!
 //! [`check_url`] looks at the text when a job is submitted, without asking the DNS.
 //! [`check_address`] looks at every address about to be connected to, so that a name which leads
-//! elsewhere by then gains nothing.
+//! elsewhere by then gains nothing. [`spelled`] encodes what may stand in no URL.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,6 +12,10 @@ use ureq::http::Uri;
 use ureq::http::uri::Authority;
 
 use crate::config::CallbackPolicy;
+
+mod spelling;
+
+pub(crate) use spelling::{masked, spelled, without_user};
 
 /// The longest callback URL taken, in bytes.
 const LONGEST_URL: usize = 2048;
@@ -23,6 +27,16 @@ pub(crate) enum CallbackRefused {
     TooLong,
     /// Not an absolute URL with a host.
     NotAUrl,
+    /// With a character that ends a line, or the like.
+    Control,
+    /// With `\\`, which is `/` to some and nothing to others.
+    Backslash,
+    /// With a `%` that no two hexadecimal digits follow.
+    Percent,
+    /// With a second `@` before the host.
+    AtSign,
+    /// With a host in other letters than ASCII.
+    NotAscii(String),
     /// Neither `http` nor `https`.
     Scheme,
     /// `https`, in a program built without TLS.
@@ -52,6 +66,27 @@ impl fmt::Display for CallbackRefused {
             }
             CallbackRefused::NotAUrl => f.write_str(
                 "the callback is not a URL: give an absolute one such as https://example.com/hook",
+            ),
+            CallbackRefused::Control => f.write_str(
+                "the callback has a tab, a line's end or another control character in it: \
+                 give the URL on one line",
+            ),
+            CallbackRefused::Backslash => f.write_str(
+                "the callback has a backslash in it, which programs read in different ways: write \
+                 / between the parts of a path, and %5C for a backslash itself",
+            ),
+            CallbackRefused::Percent => f.write_str(
+                "the callback has a % that two hexadecimal digits do not follow: write %25 for a \
+                 percent sign itself",
+            ),
+            CallbackRefused::AtSign => f.write_str(
+                "the callback has two @ before its host: write %40 for the one in the user or \
+                 password",
+            ),
+            CallbackRefused::NotAscii(host) => write!(
+                f,
+                "the callback's host {host:?} is not in ASCII: give the name as the DNS has it, \
+                 with xn--"
             ),
             CallbackRefused::Scheme => {
                 f.write_str("the callback's URL must begin with http:// or https://")
@@ -90,9 +125,9 @@ pub(crate) fn check_url(url: &str, policy: CallbackPolicy) -> Result<(), Callbac
     if url.len() > LONGEST_URL {
         return Err(CallbackRefused::TooLong);
     }
-    // Behind a `#` the parser takes anything.
-    if url.contains(|c: char| c.is_control() || c.is_whitespace()) {
-        return Err(CallbackRefused::NotAUrl);
+    let url = spelled(url)?;
+    if url.len() > LONGEST_URL {
+        return Err(CallbackRefused::TooLong);
     }
     let uri: Uri = url.parse().map_err(|_| CallbackRefused::NotAUrl)?;
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {

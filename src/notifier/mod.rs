@@ -88,6 +88,8 @@ impl Notifier {
             config.callback_timeout,
             Connections { in_all: IDLE_CONNECTIONS, per_host: PER_HOST },
         );
+        #[cfg(feature = "tls")]
+        let courier = courier.believing(config.callback_authorities.clone());
         let most = couriers_for(open_files());
         let desk = Desk::new(most, config.callback_timeout);
         let queue = Arc::clone(&shared.queue);

@@ -1,9 +1,9 @@
 //! From a callback's host to addresses that may be called. ureq connects to what this returns and
 //! to nothing else, so a name that leads somewhere new since its job was submitted gains nothing.
 
+use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{io, thread};
 
@@ -15,9 +15,15 @@ use ureq::unversioned::transport::NextTimeout;
 
 use super::address::{CallbackRefused, check_address};
 use crate::config::CallbackPolicy;
+use crate::queue::PER_HOST;
 
-/// Look-ups that may run at a time, those among them that nobody waits for any more.
-const MOST_LOOKUPS: usize = 16;
+/// Look-ups that may run at a time, those among them that nobody waits for any more: more than
+/// couriers can begin in the half minute that the system's resolver may take.
+const MOST_LOOKUPS: usize = 512;
+/// Look-ups of one name among them.
+const MOST_OF_ONE_NAME: usize = PER_HOST;
+/// Bytes of stack for one, which are used where the system's resolver uses them.
+const LOOKUP_STACK: usize = 512 * 1024;
 
 /// Addresses of one host that are tried, as many as ureq holds.
 const MOST_ADDRESSES: usize = 16;
@@ -26,8 +32,11 @@ const MOST_ADDRESSES: usize = 16;
 #[derive(Debug)]
 pub(crate) struct CheckedResolver {
     policy: CallbackPolicy,
-    lookups: Arc<AtomicUsize>,
+    lookups: Arc<Lookups>,
 }
+
+/// How many look-ups of each name run.
+type Lookups = Mutex<HashMap<String, usize>>;
 
 impl CheckedResolver {
     pub(crate) fn new(policy: CallbackPolicy) -> CheckedResolver {
@@ -37,9 +46,10 @@ impl CheckedResolver {
     /// Asks the system's resolver. It cannot be interrupted, so it is asked on a thread of its own,
     /// which is left to itself when `timeout` has passed.
     fn look_up(&self, target: String, timeout: Duration) -> Result<Vec<SocketAddr>, ureq::Error> {
-        let running = Running::begin(&self.lookups)?;
+        let running = Running::begin(&self.lookups, &target)?;
         let (tell, told) = bounded(1);
-        thread::Builder::new().name("lookup".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("lookup".to_owned()).stack_size(LOOKUP_STACK);
+        thread.spawn(move || {
             let found = target.to_socket_addrs().map(Vec::from_iter);
             drop(running);
             // A closed channel means that nobody waits any more.
@@ -102,22 +112,39 @@ fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ureq::Er
 }
 
 /// A look-up, counted for as long as it lives.
-struct Running(Arc<AtomicUsize>);
+struct Running {
+    lookups: Arc<Lookups>,
+    name: String,
+}
 
 impl Running {
-    fn begin(count: &Arc<AtomicUsize>) -> io::Result<Running> {
-        let running = Running(Arc::clone(count));
-        if count.fetch_add(1, Ordering::Relaxed) >= MOST_LOOKUPS {
+    fn begin(lookups: &Arc<Lookups>, name: &str) -> io::Result<Running> {
+        let mut running = counts(lookups);
+        let of_name = running.get(name).copied().unwrap_or(0);
+        if of_name >= MOST_OF_ONE_NAME {
+            return Err(io::Error::other("the DNS has not answered earlier look-ups of the host"));
+        }
+        if running.values().sum::<usize>() >= MOST_LOOKUPS {
             return Err(io::Error::other("too many look-ups of names hang; is the DNS there?"));
         }
-        Ok(running)
+        running.insert(name.to_owned(), of_name + 1);
+        Ok(Running { lookups: Arc::clone(lookups), name: name.to_owned() })
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut running = counts(&self.lookups);
+        match running.get_mut(&self.name) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(running.remove(&self.name)),
+        }
     }
+}
+
+/// Counts are whole even where a panic left their lock.
+fn counts(lookups: &Lookups) -> MutexGuard<'_, HashMap<String, usize>> {
+    lookups.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -150,12 +177,19 @@ mod tests {
     }
 
     #[test]
-    fn look_ups_that_hang_are_bounded() {
-        let count = Arc::default();
-        let hanging: Vec<_> =
-            (0..MOST_LOOKUPS).map(|_| Running::begin(&count).expect("room")).collect();
-        assert!(Running::begin(&count).is_err());
-        drop(hanging);
-        assert!(Running::begin(&count).is_ok());
+    fn sixteen_names_whose_dns_hangs_kept_every_other_from_being_looked_up() {
+        let lookups = Arc::default();
+        let hang = |name: &str| Running::begin(&lookups, name);
+        let of_one: Vec<_> =
+            (0..MOST_OF_ONE_NAME).map(|_| hang("hangs:80").expect("room")).collect();
+        assert!(hang("hangs:80").is_err());
+        let others: Vec<_> = (MOST_OF_ONE_NAME..MOST_LOOKUPS)
+            .map(|n| hang(&format!("{n}:80")).expect("room"))
+            .collect();
+        assert!(hang("one more:80").is_err());
+        drop(of_one);
+        assert!(hang("hangs:80").is_ok());
+        drop(others);
+        assert!(counts(&lookups).is_empty());
     }
 }

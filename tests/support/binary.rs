@@ -44,6 +44,17 @@ impl Binary {
         Binary::start(program, folder, arguments)
     }
 
+    /// As [`serve_without_model`](Binary::serve_without_model), with a variable in its environment.
+    pub fn serve_with_variable(
+        (name, value): (&str, &Path),
+        folder: &Path,
+        arguments: &[&str],
+    ) -> Binary {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_ringback"));
+        program.arg("serve").env(name, value);
+        Binary::start(program, folder, arguments)
+    }
+
     /// As [`serve`](Binary::serve), where so many files may be open and not more.
     pub fn serve_with_files(files: u32, folder: &Path, arguments: &[&str]) -> Binary {
         let mut shell = Command::new("sh");

@@ -20,6 +20,10 @@ pub enum Answer {
     Full { status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8> },
     /// That answer, after this long.
     Late(Duration, Box<Answer>),
+    /// These bytes, and the connection is closed.
+    Raw(Vec<u8>),
+    /// These bytes, and the connection stays open.
+    RawOpen(Vec<u8>),
     /// None; the connection stays open.
     Hang,
     /// None; the connection is closed.
@@ -296,6 +300,14 @@ fn give(mut stream: &TcpStream, answer: Answer, gone: &Receiver<()>) -> io::Resu
                 text += &format!("Content-Length: {}\r\n", body.len());
             }
             stream.write_all(&[text.as_bytes(), b"\r\n", &body].concat())?;
+            Ok(true)
+        }
+        Answer::Raw(bytes) => {
+            stream.write_all(&bytes)?;
+            Ok(false)
+        }
+        Answer::RawOpen(bytes) => {
+            stream.write_all(&bytes)?;
             Ok(true)
         }
         Answer::Late(time, answer) => match gone.recv_timeout(time) {

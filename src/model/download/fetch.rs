@@ -48,9 +48,14 @@ impl<'a> Fetch<'a> {
             .timeout_send_request(Some(RESPONSE_TIMEOUT))
             .timeout_recv_response(Some(RESPONSE_TIMEOUT))
             .timeout_per_read(Some(idle_timeout))
-            .user_agent(concat!("ringback/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Fetch { wanted, agent: config.into() }
+            .user_agent(concat!("ringback/", env!("CARGO_PKG_VERSION")));
+        #[cfg(feature = "tls")]
+        let config = if wanted.url.starts_with("https:") {
+            config.tls_config(crate::roots::tls_config(&[]))
+        } else {
+            config
+        };
+        Fetch { wanted, agent: config.build().into() }
     }
 
     /// Asks for what is missing, and appends it to `part`.

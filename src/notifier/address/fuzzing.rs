@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ureq::http::Uri;
 use ureq::unversioned::resolver::DefaultResolver;
 
-use super::{check_address, check_url};
+use super::{check_address, check_url, spelled};
 use crate::config::CallbackPolicy;
 
 /// What is said of a callback.
@@ -22,7 +22,7 @@ pub fn callback(url: &str) -> Callback {
     let policies = [CallbackPolicy::Public, CallbackPolicy::Lan, CallbackPolicy::Any];
     Callback {
         refused: policies.map(|policy| check_url(url, policy).err().map(|why| why.to_string())),
-        literal: url.parse().ok().and_then(|uri| literal(&uri)),
+        literal: spelled(url).ok().and_then(|url| literal(&url.parse().ok()?)),
     }
 }
 

@@ -189,8 +189,8 @@ fn half_an_address_was_taken_for_a_name_and_a_port() {
 
 #[test]
 fn line_ends_behind_a_fragment_were_let_through() {
-    for url in ["http://h/#\r\nX: y", "http://h#\0", "http://h/#a b", "http://h/#\u{85}"] {
-        assert_eq!(check_url(url, Any), Err(CallbackRefused::NotAUrl), "{url:?}");
+    for url in ["http://h/#\r\nX: y", "http://h#\0", "http://h/#\u{85}"] {
+        assert_eq!(check_url(url, Any), Err(CallbackRefused::Control), "{url:?}");
     }
     assert_eq!(check_url("http://example.com/#part", Public), Ok(()));
 }
@@ -205,7 +205,7 @@ fn what_is_not_a_callback_is_refused() {
         ("http:///hook", CallbackRefused::NotAUrl),
         ("http://./hook", CallbackRefused::NotAUrl),
         ("http://exa mple.com/", CallbackRefused::NotAUrl),
-        ("http://example.com/\r\nX: y", CallbackRefused::NotAUrl),
+        ("http://example.com/\r\nX: y", CallbackRefused::Control),
         ("http://[::1", CallbackRefused::NotAUrl),
         ("http://[fe80::1%25eth0]/", CallbackRefused::NotAUrl),
         ("ftp://example.com/", CallbackRefused::Scheme),
