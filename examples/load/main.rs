@@ -10,6 +10,7 @@
 //! cargo run --release --example load -- --scenario waiting
 //! cargo run --release --example load -- --scenario slow
 //! cargo run --release --example load -- --scenario pollers
+//! cargo run --release --example load -- --scenario receivers
 //! ```
 //!
 //! | scenario | what it does |
@@ -21,6 +22,7 @@
 //! | `waiting` | polls while nobody waits, and again while `--connections` clients (default 500) sit in `?wait=30` |
 //! | `slow` | polls on 4 connections while nobody else is there, and again beside `--connections` clients (default 500) that are slow in every way |
 //! | `pollers` | what `--connections` clients (default 1000) that do nothing but wait cost in a minute, and how soon the result of each of `--jobs` fresh jobs (default 500) is with its client beside them |
+//! | `receivers` | how soon each of `--jobs` callbacks (default 300) is with a live receiver: alone, beside `--connections` receivers (default 20) that hang, and beside as many dead ports |
 //!
 //! Without `--url` it starts a server of its own, in a process of its own, with a task that takes
 //! `--work` milliseconds. `--bytes` is the size of each input.
@@ -29,6 +31,7 @@ mod connection;
 mod depth;
 mod measure;
 mod pollers;
+mod receivers;
 mod scenarios;
 mod server;
 mod sink;
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         "waiting" => scenarios::waiting(&plan),
         "slow" => slow::slow(&plan),
         "pollers" => pollers::pollers(&plan),
+        "receivers" => receivers::receivers(&plan),
         other => Err(format!("no scenario is named {other:?}").into()),
     }))
 }

@@ -52,7 +52,7 @@ pub(crate) fn spelled(url: &str) -> Result<String, CallbackRefused> {
         spelled.push('@');
     }
     spelled += host;
-    if !target.starts_with('/') {
+    if target.starts_with('?') {
         spelled.push('/');
     }
     spelled.extend(utf8_percent_encode(target, UNSAFE));
@@ -123,7 +123,7 @@ mod tests {
             ("http://a/b#part", "http://a/b"),
             ("http://a/b#päh rt%", "http://a/b"),
             ("http://a?q=1", "http://a/?q=1"),
-            ("http://a", "http://a/"),
+            ("http://a", "http://a"),
             (" http://a/b\r\n", "http://a/b"),
             ("HTTP://A.example/B", "http://A.example/B"),
             ("http://jö:p w@a/", "http://j%C3%B6:p%20w@a/"),
