@@ -69,6 +69,9 @@ impl Spool {
             // Only now is there a folder to ask about.
             room: Arc::new(Room::of(root, store, min_free)),
         };
+        for folder in [&spool.incoming, &spool.inputs, &spool.outputs, &spool.scratch] {
+            check_writable(folder)?;
+        }
         // The new folders' own names must survive a power cut as well.
         sync_folder(root)?;
         Ok(spool)
@@ -315,6 +318,23 @@ fn private_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
     folder.create(path)
+}
+
+/// Refuses a folder that this user may not write into: it would be noticed at the first long upload only.
+#[cfg(unix)]
+fn check_writable(folder: &Path) -> io::Result<()> {
+    use rustix::fs::{Access, access};
+
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        let error = io::Error::from(error);
+        let text = format!("{} cannot be written into: {error}", folder.display());
+        io::Error::new(error.kind(), text)
+    })
+}
+
+#[cfg(not(unix))]
+fn check_writable(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Brings a file's content to stable storage. Returns its length in bytes.

@@ -66,3 +66,34 @@ fn a_limit_on_files_is_a_full_disk_and_drains() {
         (server.post("/jobs?task=demo", "a/b", b"again").status == 202).then_some(())
     });
 }
+
+/// Kills a server behind some jobs, cuts `cut` bytes off its log, and gives what the next start says.
+#[cfg(all(unix, feature = "cli", feature = "whisper"))]
+fn said_after_a_cut(cut: u64) -> Vec<String> {
+    use crate::support::binary::Binary;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Binary::serve_without_model(folder.path(), &["--demo"]);
+    for n in 0..5 {
+        server.finished(&server.submit(format!("{n}").as_bytes()));
+    }
+    server.kill();
+    let log = std::fs::File::options()
+        .write(true)
+        .open(folder.path().join("ringback.db-wal"))
+        .expect("a log");
+    let length = log.metadata().expect("a log").len();
+    log.set_len(length - cut).expect("it is cut");
+    Binary::serve_without_model(folder.path(), &["--demo"]).said_at_start().to_vec()
+}
+
+#[cfg(all(unix, feature = "cli", feature = "whisper"))]
+#[test]
+fn a_start_says_that_the_log_was_cut_and_since_when_jobs_may_be_missing() {
+    let said = said_after_a_cut(10_000);
+    let warnings: Vec<_> = said.iter().filter(|line| line.contains("cut or damaged")).collect();
+    assert_eq!(warnings.len(), 1, "{said:#?}");
+    assert!(warnings[0].contains("Jobs sent since 20"), "{warnings:?}");
+    let said = said_after_a_cut(0);
+    assert!(!said.iter().any(|line| line.contains("WARN")), "{said:#?}");
+}

@@ -71,8 +71,13 @@ fn a_queue_that_fills_its_disk_drains() {
         for round in 0..rounds() {
             let Some(disk) = Disk::mount(kind, 20, "") else { return };
             let server = serve(&disk);
+            // Both workers are busy until the disk is full.
+            let busy = send(&server, 2, 1000, "60");
             let jobs = send(&server, 800, 32 * 1024, "0");
             assert!((200..800).contains(&jobs.len()), "{}", jobs.len());
+            for job in busy {
+                assert_eq!(server.delete(&job).json()["state"], "canceled");
+            }
             wait_until_drained(&server);
             all_succeeded(&server, &jobs);
             // There is room again, for inputs in the store and for those in files.

@@ -15,14 +15,34 @@ impl Fault {
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-o", "/dev/null", "-p", &server.pid().to_string()]);
         strace.args(["-e", &format!("inject=pwrite64,fsync,fdatasync:error={error}")]);
-        match strace.stderr(Stdio::null()).spawn() {
-            Ok(strace) => Some(Fault { strace }),
+        let mut strace = match strace.stderr(Stdio::null()).spawn() {
+            Ok(strace) => strace,
             Err(error) => {
                 eprintln!("not tried: strace cannot be run here: {error}");
-                None
+                return None;
             }
+        };
+        let attached = eventually("strace attaches to every thread, or ends", || {
+            let ended = strace.try_wait().expect("its status").is_some();
+            (ended || is_traced(server.pid())).then_some(!ended)
+        });
+        if !attached {
+            eprintln!("not tried: strace may not attach to a process here");
+            return None;
         }
+        Some(Fault { strace })
     }
+}
+
+/// Whether every thread of a process has a tracer.
+fn is_traced(pid: u32) -> bool {
+    let mut threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    threads.all(|thread| {
+        let status = thread.expect("a thread").path().join("status");
+        // A thread that has ended meanwhile has none to give.
+        let status = std::fs::read_to_string(status).unwrap_or_default();
+        !status.contains("TracerPid:\t0\n")
+    })
 }
 
 impl Drop for Fault {
@@ -67,4 +87,29 @@ fn a_disk_that_fails_is_told_and_forgotten_when_it_is_over() {
         let lines = said.iter().filter(|line| line.contains("ERROR")).count();
         assert!((1..=12).contains(&lines), "{said:#?}");
     }
+}
+
+/// As another user's folder is to a server that is not root's.
+#[test]
+fn a_spool_that_cannot_be_written_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(Binary::serve_without_model(folder.path(), &["--demo"]));
+    let incoming = folder.path().join("spool/incoming");
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "ro", "tmpfs"]).arg(&incoming).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        eprintln!("not tried: a read-only folder cannot be mounted here");
+        return;
+    }
+    let refused = Command::new(env!("CARGO_BIN_EXE_ringback"))
+        .args(["serve", "--demo", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.path())
+        .output()
+        .expect("the program starts");
+    let unmounted = Command::new("umount").arg(&incoming).status().expect("umount(8)");
+    assert!(unmounted.success());
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success());
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("incoming cannot be written into"), "{said}");
 }

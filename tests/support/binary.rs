@@ -25,6 +25,8 @@ pub fn model() -> PathBuf {
 pub struct Binary {
     child: Child,
     addr: SocketAddr,
+    /// What it said before it listened.
+    said: Vec<String>,
     stderr: Receiver<String>,
     reader: Option<JoinHandle<()>>,
 }
@@ -123,7 +125,12 @@ impl Binary {
             }
             said.push(line);
         };
-        Binary { child, addr, stderr, reader: Some(reader) }
+        Binary { child, addr, said, stderr, reader: Some(reader) }
+    }
+
+    /// What it said on stderr before it listened.
+    pub fn said_at_start(&self) -> &[String] {
+        &self.said
     }
 
     pub fn pid(&self) -> u32 {
