@@ -381,8 +381,8 @@ impl Desk {
             }
             // What the transaction wrote takes up room until the log begins anew.
             self.disk.cut_log(&self.conn);
-            let is_intake = |command: &Box<dyn Command>| command.purpose() == Purpose::Intake;
-            let (intake, work): (Batch, Batch) = batch.into_iter().partition(is_intake);
+            let (intake, work): (Batch, Batch) =
+                batch.into_iter().partition(|command| command.purpose() == Purpose::Intake);
             batch = work;
             let may_fit = !intake.is_empty() || self.disk.room.relieve();
             for command in intake {
