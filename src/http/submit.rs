@@ -137,7 +137,9 @@ pub(crate) fn check_announced(
     // queue is full.
     match opening.idempotency_key {
         None => {
-            shared.spool.room().check(announced.length).map_err(|NoRoom| no_room(shared))?;
+            // A body that is too large for the server is refused as that, wherever there is room.
+            let length = announced.length.filter(|length| *length <= shared.config.max_body);
+            shared.spool.room().check(length).map_err(|NoRoom| no_room(shared))?;
             check_room(shared, client)
         }
         Some(_) => check_phase(shared),
