@@ -169,6 +169,17 @@ fn a_second_that_comes_again_and_again_took_thousands_of_steps() {
 }
 
 #[test]
+fn words_behind_forty_seconds_of_silence_were_lost() {
+    let speech = open("jfk.wav").read_to_end().unwrap();
+    let transcript = hear(wav(&[&speech[..], &[0.0; 40 * RATE], &speech].concat()));
+    let said = said_in("jfk.wav");
+    assert_eq!(normalised(&transcript.text()), format!("{said} {said}"));
+    let second = transcript.segments.iter().find(|segment| segment.end > Duration::from_secs(15));
+    let start = second.unwrap().start.as_secs_f64();
+    assert!((50.0..52.5).contains(&start), "{start} s");
+}
+
+#[test]
 fn a_canceled_transcription_ends_soon_and_harms_nobody() {
     let (asked, watched) = (Cell::new(0), Cell::new(0));
     let is_canceled = || {

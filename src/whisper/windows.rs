@@ -1,5 +1,6 @@
 //! Cuts a long recording into windows that fit in memory, where it is quietest.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::audio::{self, Reader, SAMPLE_RATE};
@@ -33,6 +34,16 @@ const PAUSE: usize = RATE * 3 / 10;
 /// Loudness is measured in steps of this many samples: 10 ms.
 const STEP: usize = RATE / 100;
 
+/// Silences that are left out are at least this long: 10 s.
+const LONG_SILENCE: usize = 10 * RATE;
+/// As much of a silence as stays next to sound: 0.5 s.
+const PAD: usize = RATE / 2;
+/// A step is silent with a power of at most this part of the loudest step's: 40 dB less.
+const SILENT_PART: f32 = 1e-4;
+/// Power that is always silence, and the greatest that may be: -90 and -46 dB of full scale.
+const SILENT_ALWAYS: f32 = 1e-9;
+const SILENT_MOST: f32 = 2.5e-5;
+
 /// Hands out one window after the other.
 pub(super) struct Windows<'a> {
     reader: &'a mut Reader,
@@ -60,8 +71,35 @@ impl<'a> Windows<'a> {
     }
 
     /// The next window, `None` at the end. A recording no longer than one window is handed out
-    /// whole.
+    /// whole, but for silences of ten seconds and more: Whisper makes up words for those, and loses
+    /// some of what follows.
     pub(super) fn next(&mut self) -> Result<Option<Window<'_>>, audio::Error> {
+        loop {
+            self.fill()?;
+            if self.given == 0 {
+                return Ok(None);
+            }
+            match long_silence(&self.samples[..self.given]) {
+                None => break,
+                Some(silence) if silence.start > 0 => {
+                    self.given = silence.start;
+                    break;
+                }
+                Some(silence) => self.given = silence.end,
+            }
+        }
+        // The reader has read on to the end of `samples`.
+        let read = self.begins + self.samples.len() as u64;
+        let part = (self.begins + self.given as u64) as f32 / read as f32;
+        Ok(Some(Window {
+            begins: self.begins,
+            samples: &self.samples[..self.given],
+            done_with_it: self.reader.fraction_read() * part,
+        }))
+    }
+
+    /// Passes by what was given, reads on, and decides how much to give next: 0 at the end.
+    fn fill(&mut self) -> Result<(), audio::Error> {
         self.samples.drain(..self.given);
         self.begins += self.given as u64;
         self.given = 0;
@@ -75,19 +113,35 @@ impl<'a> Windows<'a> {
         } else {
             quietest(&self.samples, self.cuts.longest - self.cuts.search..self.cuts.longest)
         };
-        if self.given == 0 {
-            return Ok(None);
-        }
-        Ok(Some(Window {
-            begins: self.begins,
-            samples: &self.samples[..self.given],
-            done_with_it: self.reader.fraction_read(),
-        }))
+        Ok(())
     }
 }
 
+/// The first silence of ten seconds or more, without the half second next to sound.
+fn long_silence(samples: &[f32]) -> Option<Range<usize>> {
+    let power: Vec<f32> = samples
+        .chunks(STEP)
+        .map(|step| step.iter().map(|sample| sample * sample).sum::<f32>() / step.len() as f32)
+        .collect();
+    let loudest = power.iter().copied().fold(0.0, f32::max);
+    let limit = (loudest * SILENT_PART).clamp(SILENT_ALWAYS, SILENT_MOST);
+    let mut start = 0;
+    for end in 0..=power.len() {
+        if power.get(end).is_some_and(|power| *power <= limit) {
+            continue;
+        }
+        if (end - start) * STEP >= LONG_SILENCE {
+            let from = if start == 0 { 0 } else { start * STEP + PAD };
+            let to = if end == power.len() { samples.len() } else { end * STEP - PAD };
+            return Some(from..to);
+        }
+        start = end + 1;
+    }
+    None
+}
+
 /// The middle of the quietest pause inside `range`.
-fn quietest(samples: &[f32], range: std::ops::Range<usize>) -> usize {
+fn quietest(samples: &[f32], range: Range<usize>) -> usize {
     let loudness: Vec<f64> = samples[range.clone()]
         .chunks_exact(STEP)
         .map(|step| step.iter().map(|sample| f64::from(*sample).powi(2)).sum())
@@ -149,6 +203,35 @@ mod tests {
         assert!(near(cuts[1].0, 3.25), "{cuts:?}");
         assert!(near(cuts[2].0, 6.65), "{cuts:?}");
         assert!(cuts.last().unwrap().1 >= RATE, "no scrap at the end: {cuts:?}");
+    }
+
+    #[test]
+    fn speech_behind_a_long_silence_was_lost() {
+        let [hum, silence] = [hum(3.0), vec![0.0; 40 * RATE]];
+        let samples = [&silence[..], &hum, &silence, &hum, &silence[..5 * RATE], &hum].concat();
+        let mut reader = open(wav(SAMPLE_RATE, 1, &samples)).unwrap();
+        let mut windows = Windows::new(&mut reader, Cuts::every(Duration::from_secs(300)));
+        let (mut seen, mut done) = (Vec::new(), 0.0);
+        while let Some(window) = windows.next().unwrap() {
+            seen.push((window.begins as usize, window.begins as usize + window.samples.len()));
+            assert!(window.done_with_it > done && window.done_with_it <= 1.0);
+            done = window.done_with_it;
+        }
+        let at = |seconds: f32| (seconds * RATE as f32) as usize;
+        // A silence of five seconds is one of the speaker's.
+        assert_eq!(seen, [(at(39.5), at(43.5)), (at(82.5), at(94.0))]);
+        assert_eq!(done, 1.0);
+    }
+
+    #[test]
+    fn what_is_only_low_is_no_silence() {
+        let quiet: Vec<f32> = hum(20.0).iter().map(|sample| sample * 0.002).collect();
+        assert_eq!(long_silence(&quiet), None);
+        assert_eq!(long_silence(&vec![0.0; 9 * RATE]), None);
+        assert_eq!(long_silence(&vec![0.0; 11 * RATE]), Some(0..11 * RATE));
+        let noise: Vec<f32> =
+            hum(1.0).into_iter().chain(hum(20.0).iter().map(|s| s * 0.05)).collect();
+        assert_eq!(long_silence(&noise), None, "noise may be somebody far away");
     }
 
     #[test]
