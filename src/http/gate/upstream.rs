@@ -116,7 +116,7 @@ impl Upstream {
                     self.lose(&server);
                 }
             }
-            retired.drain(&take);
+            retired.drain(take);
             match self.successor(&server, &mut renewal) {
                 Successor::None => {}
                 Successor::New(next) => retired.add(std::mem::replace(&mut server, next)),
@@ -124,7 +124,7 @@ impl Upstream {
             }
         }
         retired.add(server);
-        retired.drain(&take);
+        retired.drain(take);
     }
 
     /// Ends [`run`](Upstream::run). No connection can be opened any more.

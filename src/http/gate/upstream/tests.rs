@@ -46,12 +46,11 @@ fn ask(upstream: &Upstream) -> String {
             upstream.secret.line()
         );
         let mut answer = String::new();
-        if inner.send(&[head.as_bytes()]).is_ok()
-            && inner.stream.read_to_string(&mut answer).is_ok()
-        {
-            if !answer.is_empty() {
-                return answer;
-            }
+        let asked = inner.send(&[head.as_bytes()]);
+        let answered = asked.and_then(|()| inner.stream.read_to_string(&mut answer));
+        // A server that stops accepting closes what waits without a word.
+        if answered.is_ok_and(|bytes| bytes > 0) {
+            return answer;
         }
     }
 }
