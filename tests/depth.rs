@@ -29,8 +29,8 @@ fn a_place_is_right_after_cancels_and_a_restart() {
     let jobs: Vec<String> = (0..100).map(|n| server.submit(format!("{n}").as_bytes())).collect();
     let place = |server: &TestServer, n: usize| server.get(&jobs[n]).json()["position"].as_u64();
     assert_eq!([0, 70, 99].map(|n| place(&server, n)), [Some(1), Some(71), Some(100)]);
-    for n in 10..30 {
-        assert_eq!(server.delete(&jobs[n]).status, 200);
+    for job in &jobs[10..30] {
+        assert_eq!(server.delete(job).status, 200);
     }
     assert_eq!([9, 20, 70].map(|n| place(&server, n)), [Some(10), None, Some(51)]);
     // The running job goes back to its place before all others.
@@ -52,9 +52,9 @@ fn every_job_of_a_queue_longer_than_the_hints_is_done() {
     };
     let builder = Server::builder().task("wait", task).workers(2).max_queued(10_000);
     let server = TestServer::start(builder);
-    let last = (0..1_300).map(|n| server.submit(format!("{n}").as_bytes())).last();
+    let jobs: Vec<String> = (0..1_300).map(|n| server.submit(format!("{n}").as_bytes())).collect();
     drop(begun);
-    server.finished(&last.expect("a job"));
+    server.finished(&jobs[jobs.len() - 1]);
     for state in ["queued", "running"] {
         crate::support::eventually("all jobs end", || {
             let jobs = server.get(&format!("/jobs?state={state}")).json();
