@@ -11,6 +11,7 @@ use symphonia::core::errors::Error as MediaError;
 use symphonia::core::formats::Track;
 
 use super::aac::AacDecoder;
+use super::container;
 use super::format::surviving;
 use super::opus::OpusDecoder;
 
@@ -39,7 +40,9 @@ pub(super) fn decoder(track: &Track) -> Result<Box<dyn AudioDecoder>, String> {
     let options = AudioDecoderOptions::default().gapless(!is_guessed);
     match surviving(|| CODECS.make_audio_decoder(parameters, &options)) {
         Ok(Ok(decoder)) => Ok(decoder),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => {
+            Err(container::refused_codec(parameters.codec).unwrap_or_else(|| error.to_string()))
+        }
         Err(gave_up) => Err(MediaError::from(gave_up).to_string()),
     }
 }

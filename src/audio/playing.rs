@@ -104,8 +104,8 @@ impl Playing {
 
     /// The rate of what was decoded last; before that, the one that the file declares.
     pub(super) fn rate(&self) -> u32 {
-        let declared =
-            self.track.codec_params.as_ref().and_then(|codec| codec.audio()?.sample_rate);
+        // Above 65 kHz an MP4 itself says 0.
+        let declared = self.codec.codec_params().sample_rate.filter(|rate| *rate > 0);
         self.mixer.as_ref().map(Mixer::rate).or(declared).unwrap_or(super::SAMPLE_RATE)
     }
 

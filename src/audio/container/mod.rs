@@ -11,6 +11,7 @@ pub(super) mod kind;
 mod matroska;
 pub(super) mod mpeg;
 mod psi;
+mod refused;
 mod riff;
 mod stream;
 mod ts;
@@ -22,6 +23,7 @@ mod tests;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
+use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::errors::Error as MediaError;
 use symphonia::core::formats::{FormatOptions, FormatReader};
 use symphonia::core::io::MediaSourceStream;
@@ -121,6 +123,11 @@ fn open_matroska(mut recording: View) -> Result<Box<dyn FormatReader>, Error> {
         return Ok(Box::new(reader));
     }
     Ok(Box::new(Inflating { reader, compressions }))
+}
+
+/// The sentence for a codec that is known and not taken.
+pub(super) fn refused_codec(codec: AudioCodecId) -> Option<String> {
+    refused::name(codec).map(refusal)
 }
 
 /// The sentence for a kind of recording that is not taken.

@@ -233,6 +233,19 @@ fn a_codec_in_wav_that_is_not_taken_is_named() {
     }
 }
 
+#[test]
+fn a_codec_in_a_container_that_is_not_taken_is_named() {
+    let error = samples(include_bytes!("../../../fuzz/corpus/audio/ac3.mka")).unwrap_err();
+    assert_eq!(error.code(), "undecodable");
+    assert!(error.to_string().contains("Dolby AC-3"), "{error}");
+}
+
+#[test]
+fn an_mp4_has_no_room_for_a_rate_of_96_khz() {
+    let bytes = include_bytes!("../../../fuzz/corpus/audio/aac96k.m4a");
+    assert!(samples(bytes).unwrap().len() > 1900);
+}
+
 /// Packets of a transport stream with one program: the tables, then the sound.
 fn transport(stream_type: u8, sound: &[u8]) -> Vec<Vec<u8>> {
     let section = |pid: u16, section: &[u8]| {
