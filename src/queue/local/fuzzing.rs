@@ -9,7 +9,7 @@ use super::backlog::SharedBacklog;
 use super::claim::{self, Claiming};
 use super::submit::Body;
 use super::writer::{Counts, Tx};
-use super::{Limits, deliveries, jobs, look, ready, recovery, schema, submit, sweep};
+use super::{Limits, deliveries, due, jobs, look, ready, recovery, schema, submit, sweep};
 use crate::http::fuzzing::wire_json;
 use crate::job::{
     DeliveryAttempt, DeliveryState, Failure, InputInfo, Job, JobId, Parameters, Sha256, State,
