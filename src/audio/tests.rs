@@ -98,6 +98,17 @@ fn films_have_six_channels() {
 }
 
 #[test]
+fn a_page_of_ogg_that_is_too_short_kept_a_worker_for_ever() {
+    let ogg = RECORDINGS[3].1;
+    let page = 27 + usize::from(ogg[26]) + usize::from(ogg[27]);
+    let file = [&ogg[..page], b"torn", b"OggS\0"].concat();
+    assert_eq!(samples(file).unwrap_err().code(), "undecodable");
+    // Pages that claim 64 KiB every 300 bytes.
+    let claiming = [b"OggS\0".as_slice(), &[0; 21], &[255; 256]].concat();
+    assert!(samples([&ogg[..page], &claiming.repeat(4000)].concat()).is_err());
+}
+
+#[test]
 fn samples_at_16_khz_are_passed_on_as_they_are() {
     let original = tone(SAMPLE_RATE, 440.0, 0.5);
     assert_eq!(samples(wav(SAMPLE_RATE, 1, &original)).unwrap(), original);

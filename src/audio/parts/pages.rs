@@ -19,6 +19,8 @@ const LAST: u8 = 4;
 const STREAMS_MAX: usize = 1000;
 /// How far the next page is searched behind a broken one, in bytes: the longest page.
 const SEARCHED: usize = 65_307;
+/// The most searches in a file: each may be followed by the checksum of a page of 64 KiB.
+const TEARS_MAX: usize = 4096;
 
 /// How a stream ends.
 pub(super) struct End {
@@ -33,6 +35,7 @@ pub(super) fn end(ahead: &mut Ahead, start: u64) -> io::Result<End> {
     let mut end = End { at: start, is_ended: false, is_torn: false };
     let mut last = start;
     let mut has_content = false;
+    let mut tears = 0;
     // The number of the page that each stream has next.
     let mut numbers: HashMap<u32, u32> = HashMap::new();
     while end.at < ahead.end() {
@@ -43,11 +46,15 @@ pub(super) fn end(ahead: &mut Ahead, start: u64) -> io::Result<End> {
             // The length of the page before may be what is broken.
             let found = search(ahead, last + 4)?.filter(|found| *found < end.at);
             let Some(found) =
-                found.map_or_else(|| search(ahead, end.at), |found| Ok(Some(found)))?
+                found.map_or_else(|| search(ahead, end.at + 1), |found| Ok(Some(found)))?
             else {
                 return Ok(end);
             };
             (end.at, end.is_torn, last) = (found, true, found);
+            tears += 1;
+            if tears > TEARS_MAX {
+                break;
+            }
             continue;
         };
         let is_first = page.flags & FIRST != 0;
