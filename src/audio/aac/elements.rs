@@ -263,7 +263,7 @@ fn skip_data(bits: &mut Bits<'_>) -> Option<()> {
 fn skip_fill(bits: &mut Bits<'_>) -> Option<()> {
     let mut bytes = bits.read(4)? as usize;
     if bytes == 15 {
-        bytes += bits.read(8)? as usize - 1;
+        bytes = 14 + bits.read(8)? as usize;
     }
     bits.skip(bytes * 8)
 }

@@ -297,6 +297,8 @@ mod tests {
 
     #[test]
     fn no_broken_element_panics() {
+        // A filling whose length goes on with 0.
+        assert!(elements::split(&[&[0xde, 0][..], &[0; 13]].concat(), 48_000).is_err());
         // Numbers that look random and are the same in every run.
         let mut noise = 7_u64;
         for length in 0..2000 {
