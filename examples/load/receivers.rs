@@ -11,6 +11,8 @@ use crate::{Failed, Plan};
 
 /// Jobs for each receiver that is no good.
 const EACH: usize = 5;
+/// Receivers that were never called before.
+const NEW: usize = 20;
 /// How long the slowest callback is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long the others get to do their worst before the live one is measured again.
@@ -62,8 +64,15 @@ fn beside(
     std::thread::sleep(SETTLING);
     println!("beside {name}  {}", percentiles(live(plan, client, sink, jobs)?));
     println!("new, beside {name}  {}", percentiles(live(plan, client, &Sink::open()?, jobs)?));
+    let each_new = each_new(plan, client)?;
+    println!("each new, beside {name}  {}", percentiles(each_new));
     println!("{}", target.state());
     Ok(())
+}
+
+/// One job after the other, each for a receiver that was never called before.
+fn each_new(plan: &Plan, client: &mut Connection) -> Result<Vec<Duration>, Failed> {
+    (0..NEW).map(|_| Ok(live(plan, client, &Sink::open()?, 1)?.remove(0))).collect()
 }
 
 /// One job after the other: the times from its end to its callback.

@@ -11,7 +11,8 @@
 //! - one sender gets the first third of them at once, and the rest one by one. The time between two
 //!   is long enough that some are free again before the last one is taken: a host that nobody knows
 //!   yet waits for less than a second however many hosts hang;
-//! - a sender whose POSTs keep failing makes [`FAILURES_PER_SECOND`] such attempts a second.
+//! - one sender's attempts may fail at most so often a second. Hosts that failed before and hosts that
+//!   did not are counted apart, so that no new host waits for the retries of others.
 
 mod sender;
 mod standing;
@@ -19,7 +20,7 @@ mod standing;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use self::sender::{Account, Accounts};
+use self::sender::{Account, Accounts, Attempt};
 use self::standing::Standings;
 use crate::job::{Delivery, DeliveryId};
 use crate::queue::{Due, DueFound, DueQuery, FAILURES_TO_PARK, Health, PER_HOST};
@@ -30,9 +31,6 @@ const SLOW: Duration = Duration::from_secs(1);
 const LONG_TRUSTED: u32 = 10;
 /// Couriers that are kept for such hosts: one part in so many.
 const PART_FOR_LONG_TRUSTED: usize = 16;
-/// Failed attempts of one sender that go on at once, and a second after that.
-const FAILURES_AT_ONCE: f64 = 100.0;
-const FAILURES_PER_SECOND: f64 = 20.0;
 /// Looks in a row that find something of which nothing may go.
 const LOOKS_IN_VAIN: u32 = 8;
 /// How long to rest after them.
@@ -47,9 +45,6 @@ pub(super) struct Desk {
     accounts: Accounts,
     /// The sender whose turn it was last.
     after: String,
-    /// Whose turn it is of one sender's hosts; every other POST that is handed out one by one goes to
-    /// the one that came last.
-    latest_first: bool,
     look: Look,
     in_vain: u32,
 }
@@ -60,6 +55,7 @@ struct Flight {
     sender: String,
     since: Instant,
     is_trusted: bool,
+    attempt: Attempt,
 }
 
 impl Flight {
@@ -92,7 +88,6 @@ impl Desk {
             standings: Standings::default(),
             accounts: Accounts::default(),
             after: String::new(),
-            latest_first: false,
             look: Look::Soon,
             in_vain: 0,
         }
@@ -137,22 +132,19 @@ impl Desk {
                 full_hosts.insert((*host).to_owned());
             }
         }
-        let closed_senders: HashSet<String> = self
-            .accounts
-            .iter()
-            .filter(|(name, account)| !self.is_open(&places, name, account, now))
-            .map(|(name, _)| name.to_owned())
-            .collect();
+        let no_firsts = self.closed_senders(&places, Attempt::First, now);
+        let no_repeats = self.closed_senders(&places, Attempt::Repeat, now);
         let trusted_only = places.untrusted >= untrusted(self.couriers);
-        let is_crowded = trusted_only || !closed_senders.is_empty() || self.in_vain > 0;
+        let is_crowded = trusted_only || !no_firsts.is_empty() || self.in_vain > 0;
         let trusted = if is_crowded { self.standings.latest(&full_hosts) } else { Vec::new() };
         DueQuery {
             busy: self.in_flight.keys().copied().collect(),
             full_hosts,
-            closed_senders,
+            no_firsts,
+            no_repeats,
             trusted_only,
             trusted,
-            latest_first: self.latest_first,
+            latest_first: self.accounts.latest_first().map(str::to_owned).collect(),
             after: self.after.clone(),
         }
     }
@@ -161,12 +153,19 @@ impl Desk {
     pub(super) fn admit(&mut self, found: DueFound, now: Instant) -> Vec<Delivery> {
         let mut admitted = Vec::new();
         let mut last = None;
+        let mut senders_of_firsts = HashSet::new();
         for due in found.due {
             if self.admits(&due, now) {
                 last = Some(due.sender.clone());
+                if Attempt::of(&due) == Attempt::First && !self.is_trusted(&due) {
+                    senders_of_firsts.insert(due.sender.clone());
+                }
                 self.send_out(&due, now);
                 admitted.push(due.delivery);
             }
+        }
+        for sender in senders_of_firsts {
+            self.accounts.of(&sender, now).turn_to_the_other_end();
         }
         self.look = match (found.go_on_after.is_some(), admitted.is_empty()) {
             (false, _) => Look::OnEvent,
@@ -190,10 +189,12 @@ impl Desk {
     /// The next delivery comes due at `next`.
     pub(super) fn wait_until(&mut self, next: Option<Instant>, now: Instant) {
         let places = self.places(now);
-        let opens = self.accounts.iter().filter_map(|(name, account)| {
-            let out = places.of_sender(name);
-            let is_one_by_one = out >= at_once(self.couriers);
-            account.opens_at(out, is_one_by_one.then_some(self.pace), now)
+        let opens = self.accounts.iter().flat_map(|(name, account)| {
+            let own = places.of_sender(name);
+            let pace = (own.in_all() >= at_once(self.couriers)).then_some(self.pace);
+            Attempt::ALL
+                .into_iter()
+                .filter_map(move |attempt| account.opens_at(attempt, own.of(attempt), pace, now))
         });
         self.look = opens.chain(next).min().map_or(Look::OnEvent, Look::At);
     }
@@ -209,7 +210,7 @@ impl Desk {
             Health::Well => self.standings.answered_late(flight.host, now),
             Health::Failing => {
                 self.standings.failed(&flight.host);
-                self.accounts.of(&flight.sender, now).failed(now);
+                self.accounts.of(&flight.sender, now).failed(flight.attempt, now);
             }
             Health::Unknown => {}
         }
@@ -219,14 +220,14 @@ impl Desk {
 
     fn send_out(&mut self, due: &Due, now: Instant) {
         let is_trusted = self.is_trusted(due);
-        if !is_trusted && self.places(now).of_sender(&due.sender) >= at_once(self.couriers) {
-            self.accounts.of(&due.sender, now).sent_one_by_one(now);
-            self.latest_first = !self.latest_first;
-        } else {
-            self.accounts.of(&due.sender, now);
+        let own = self.places(now).of_sender(&due.sender).in_all();
+        let account = self.accounts.of(&due.sender, now);
+        if !is_trusted && own >= at_once(self.couriers) {
+            account.sent_one_by_one(now);
         }
         let (host, sender) = (due.host.clone(), due.sender.clone());
-        self.in_flight.insert(due.delivery.id, Flight { host, sender, since: now, is_trusted });
+        let flight = Flight { host, sender, since: now, is_trusted, attempt: Attempt::of(due) };
+        self.in_flight.insert(due.delivery.id, flight);
     }
 
     fn admits(&self, due: &Due, now: Instant) -> bool {
@@ -244,22 +245,48 @@ impl Desk {
             };
             return self.in_flight.len() + kept < self.couriers;
         }
-        let own = places.of_sender(&due.sender);
-        let free = untrusted(self.couriers).saturating_sub(places.untrusted);
-        let is_within = if due.failures == 0 { own < free } else { 2 * own < free };
         let is_open = match self.accounts.get(&due.sender) {
-            Some(account) => self.is_open(&places, &due.sender, account, now),
-            None => free > 0,
+            Some(account) => {
+                let own = places.of_sender(&due.sender);
+                self.is_open(&places, own, account, Attempt::of(due), now)
+            }
+            None => places.untrusted < untrusted(self.couriers),
         };
-        is_within && is_open && self.in_flight.len() < self.couriers
+        is_open && self.in_flight.len() < self.couriers
     }
 
-    /// Whether a sender may send to hosts that are not trusted.
-    fn is_open(&self, places: &Places<'_>, name: &str, account: &Account, now: Instant) -> bool {
-        let own = places.of_sender(name);
+    fn closed_senders(
+        &self,
+        places: &Places<'_>,
+        attempt: Attempt,
+        now: Instant,
+    ) -> HashSet<String> {
+        self.accounts
+            .iter()
+            .filter(|(name, account)| {
+                !self.is_open(places, places.of_sender(name), account, attempt, now)
+            })
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    }
+
+    /// Whether a sender, with its `own` couriers out, may make such an attempt at a host that is not
+    /// trusted.
+    fn is_open(
+        &self,
+        places: &Places<'_>,
+        own: Own,
+        account: &Account,
+        attempt: Attempt,
+        now: Instant,
+    ) -> bool {
         let free = untrusted(self.couriers).saturating_sub(places.untrusted);
-        let in_turn = own < at_once(self.couriers) || account.may_send_one(self.pace, now);
-        own < free && in_turn && account.may_fail(own, now)
+        let is_within = match attempt {
+            Attempt::First => own.in_all() < free,
+            Attempt::Repeat => 2 * own.in_all() < free,
+        };
+        let in_turn = own.in_all() < at_once(self.couriers) || account.may_send_one(self.pace, now);
+        is_within && in_turn && account.may_fail(attempt, own.of(attempt), now)
     }
 
     fn is_trusted(&self, due: &Due) -> bool {
@@ -272,7 +299,7 @@ impl Desk {
             *places.at_host.entry(flight.host.as_str()).or_default() += 1;
             if flight.is_untrusted(now) {
                 places.untrusted += 1;
-                *places.untrusted_of.entry(flight.sender.as_str()).or_default() += 1;
+                places.untrusted_of.entry(flight.sender.as_str()).or_default().add(flight.attempt);
             }
         }
         places
@@ -288,12 +315,39 @@ impl Desk {
 struct Places<'a> {
     at_host: HashMap<&'a str, usize>,
     untrusted: usize,
-    untrusted_of: HashMap<&'a str, usize>,
+    untrusted_of: HashMap<&'a str, Own>,
 }
 
 impl Places<'_> {
-    fn of_sender(&self, sender: &str) -> usize {
-        self.untrusted_of.get(sender).copied().unwrap_or(0)
+    fn of_sender(&self, sender: &str) -> Own {
+        self.untrusted_of.get(sender).copied().unwrap_or_default()
+    }
+}
+
+/// Untrusted POSTs of one sender that are out.
+#[derive(Clone, Copy, Default)]
+struct Own {
+    firsts: usize,
+    repeats: usize,
+}
+
+impl Own {
+    fn add(&mut self, attempt: Attempt) {
+        match attempt {
+            Attempt::First => self.firsts += 1,
+            Attempt::Repeat => self.repeats += 1,
+        }
+    }
+
+    fn of(self, attempt: Attempt) -> usize {
+        match attempt {
+            Attempt::First => self.firsts,
+            Attempt::Repeat => self.repeats,
+        }
+    }
+
+    fn in_all(self) -> usize {
+        self.firsts + self.repeats
     }
 }
 

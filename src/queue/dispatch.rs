@@ -16,14 +16,16 @@ pub(crate) struct DueQuery {
     pub(crate) busy: HashSet<DeliveryId>,
     /// Hosts (as [`delivery_host`] gives them) that get nothing now.
     pub(crate) full_hosts: HashSet<String>,
-    /// Senders that get nothing now but for what goes to `trusted` hosts.
-    pub(crate) closed_senders: HashSet<String>,
+    /// Senders that send nothing to hosts that have not failed, but for `trusted` ones.
+    pub(crate) no_firsts: HashSet<String>,
+    /// Senders that send nothing to hosts that failed last time.
+    pub(crate) no_repeats: HashSet<String>,
     /// Nobody but the `trusted` hosts gets anything now.
     pub(crate) trusted_only: bool,
     /// Hosts that are looked at first, whoever sends to them.
     pub(crate) trusted: Vec<String>,
-    /// Of one sender's hosts those come first that wait shortest, not longest.
-    pub(crate) latest_first: bool,
+    /// Senders whose hosts come in the order of the shortest wait, not of the longest.
+    pub(crate) latest_first: HashSet<String>,
     /// The look begins with the sender behind this one, in the order of their names.
     pub(crate) after: String,
 }

@@ -1,5 +1,8 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
+use super::sender::{FAILURES_AT_ONCE, REPEATED_FAILURES_PER_SECOND};
 use super::*;
 use crate::job::JobId;
 
@@ -31,6 +34,11 @@ fn all(due: impl IntoIterator<Item = Due>) -> DueFound {
 /// One to each of so many hosts that nobody knows.
 fn strangers(sender: &str, count: usize) -> DueFound {
     all((0..count).map(|n| due_from(sender, &format!("{sender}-{n}.example"))))
+}
+
+/// The same, where each of the hosts failed before.
+fn failing(count: usize) -> DueFound {
+    all(strangers("", count).due.into_iter().map(|due| Due { failures: 1, ..due }))
 }
 
 /// Lets a host answer so often.
@@ -137,8 +145,7 @@ fn hosts_that_fail_leave_places_to_those_that_nobody_knows() {
     let (mut desk, mut now) = (desk(), Instant::now());
     let mut out = 0;
     for _ in 0..1000 {
-        let failing = strangers("", 50).due.into_iter().map(|due| Due { failures: 1, ..due });
-        out += desk.admit(all(failing), now).len();
+        out += desk.admit(failing(50), now).len();
         now += SECOND;
     }
     assert!(out < UNTRUSTED / 2, "{out}");
@@ -151,29 +158,61 @@ fn one_client_with_five_hundred_dead_ports_kept_a_core_busy() {
     let (mut now, mut attempts) = (began, 0);
     // Refused at once, so that no courier is ever short.
     while now < began + 60 * SECOND {
-        for delivery in desk.admit(strangers("", 64), now) {
+        for delivery in desk.admit(failing(64), now) {
             desk.settle(delivery.id, Health::Failing, now);
             attempts += 1;
         }
-        if !desk.query(now).closed_senders.is_empty() {
+        if !desk.query(now).no_repeats.is_empty() {
             desk.wait_until(None, now);
             let at = desk.look_at().expect("a time to go on");
             assert!(at > now && at < now + SECOND, "{:?}", at - now);
             now = at;
         }
     }
-    let most = FAILURES_AT_ONCE + 60.0 * FAILURES_PER_SECOND;
-    assert!(f64::from(attempts) <= most + 64.0, "{attempts} attempts in a minute");
+    let most = FAILURES_AT_ONCE + 60.0 * REPEATED_FAILURES_PER_SECOND;
+    assert!(f64::from(attempts) <= most + 1.0, "{attempts} attempts in a minute");
     // Another sender is none the worse, nor is a trusted host of this one.
     assert_eq!(desk.admit(strangers("other", 1), now).len(), 1);
     desk.standings.answered("live".to_owned(), now);
-    while desk.query(now).closed_senders.is_empty() {
+    while desk.query(now).no_firsts.is_empty() {
         for delivery in desk.admit(strangers("", 64), now) {
             desk.settle(delivery.id, Health::Failing, now);
         }
     }
     assert_eq!(desk.query(now).trusted, ["live"], "it is asked for by name");
     assert_eq!(desk.admit(all([due("live")]), now).len(), 1);
+}
+
+#[test]
+fn a_new_host_waited_behind_its_senders_failures() {
+    let now = Instant::now();
+    let store = strangers("", 600).due.into_iter().map(|due| (now, due)).collect();
+    let mut world = World { now, desk: desk(), store, out: Vec::new() };
+    let (mut attempts, mut arrived, mut waits) = (0, None, Vec::new());
+    while world.now < now + 5 * SECOND {
+        if arrived.is_none() {
+            world.store.push((world.now, due(&format!("new-{}.example", waits.len()))));
+            arrived = Some(world.now);
+            world.desk.ring();
+        }
+        world.dispatch();
+        attempts += world.out.len();
+        if world.out.iter().any(|due| due.host.starts_with("new-")) {
+            waits.extend(arrived.take().map(|at| world.now - at));
+        }
+        // A dead port refuses at once, and each new host turns out to be dead, too.
+        world.now = match world.desk.look_at() {
+            Some(at) if world.out.is_empty() => at,
+            _ => world.now + Duration::from_millis(1),
+        };
+        while !world.out.is_empty() {
+            world.settle(0, Health::Failing);
+        }
+    }
+    let longest = waits.iter().max().expect("new hosts");
+    assert!(waits.len() > 100 && *longest < SECOND / 20, "{} waited {longest:?}", waits.len());
+    let most = 2.0 * FAILURES_AT_ONCE + 5.0 * (200.0 + 20.0);
+    assert!((attempts as f64) <= most, "{attempts} attempts in 5 s");
 }
 
 #[test]
@@ -232,17 +271,7 @@ impl World {
                 return;
             }
             let query = self.desk.query(self.now);
-            let may_go = |due: &Due| {
-                !query.busy.contains(&due.delivery.id)
-                    && !query.full_hosts.contains(&due.host)
-                    && (!query.closed_senders.contains(&due.sender)
-                        || query.trusted.contains(&due.host))
-            };
-            let ready = self.store.iter().filter(|(at, due)| *at <= self.now && may_go(due));
-            let mut found: Vec<Due> = ready.map(|(_, due)| due.clone()).collect();
-            let go_on_after = (found.len() > 4).then(|| "x".to_owned());
-            found.truncate(4);
-            for delivery in self.desk.admit(DueFound { due: found, go_on_after }, self.now) {
+            for delivery in self.desk.admit(self.look(&query), self.now) {
                 let at = self.store.iter().find(|(_, due)| due.delivery.id == delivery.id);
                 self.out.push(at.expect("stored").1.clone());
             }
@@ -258,13 +287,47 @@ impl World {
         }
     }
 
+    /// A few of each sender from either end, as the store finds them.
+    fn look(&self, query: &DueQuery) -> DueFound {
+        let may_go = |due: &Due| {
+            let closed = if due.failures == 0 { &query.no_firsts } else { &query.no_repeats };
+            !query.busy.contains(&due.delivery.id)
+                && !query.full_hosts.contains(&due.host)
+                && (!closed.contains(&due.sender) || query.trusted.contains(&due.host))
+        };
+        let ready: Vec<&(Instant, Due)> =
+            self.store.iter().filter(|(at, due)| *at <= self.now && may_go(due)).collect();
+        let senders: BTreeSet<&str> = ready.iter().map(|(_, due)| due.sender.as_str()).collect();
+        let mut found = Vec::new();
+        for sender in senders {
+            let own = ready.iter().copied().filter(|(_, due)| due.sender == sender);
+            let (mut firsts, repeats): (Vec<_>, Vec<_>) =
+                own.partition(|(_, due)| due.failures == 0);
+            firsts.sort_by_key(|(at, _)| *at);
+            if query.latest_first.contains(sender) {
+                firsts.reverse();
+            }
+            let ends = firsts.iter().take(2).chain(firsts.iter().rev().take(2));
+            found.extend(ends.chain(repeats.iter().take(2)).map(|(_, due)| due.clone()));
+        }
+        let go_on_after = (found.len() < ready.len()).then(|| "x".to_owned());
+        DueFound { due: found, go_on_after }
+    }
+
     /// A courier comes back; what failed is due again in a while.
     fn settle(&mut self, index: usize, health: Health) {
-        let id = self.out.swap_remove(index).delivery.id;
+        let Due { delivery: Delivery { id, .. }, host, .. } = self.out.swap_remove(index);
         let at = self.store.iter().position(|(_, due)| due.delivery.id == id).expect("stored");
         match health {
-            Health::Well => drop(self.store.swap_remove(at)),
+            Health::Well => drop(self.store.remove(at)),
             Health::Failing | Health::Unknown => self.store[at].0 = self.now + SECOND,
+        }
+        for (_, due) in self.store.iter_mut().filter(|(_, due)| due.host == host) {
+            match health {
+                Health::Well => due.failures = 0,
+                Health::Failing => due.failures += 1,
+                Health::Unknown => {}
+            }
         }
         self.desk.settle(id, health, self.now);
     }

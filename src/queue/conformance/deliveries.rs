@@ -172,13 +172,37 @@ pub(in crate::queue) fn many_hosts_of_one_sender_hide_no_other_sender(bed: &Bed)
         query.after = after;
     }
     assert_eq!(seen.len(), 92);
-    let closed = DueQuery { closed_senders: ["many".to_owned()].into(), ..DueQuery::default() };
+    let closed = DueQuery { no_firsts: ["many".to_owned()].into(), ..DueQuery::default() };
     assert_eq!(due(&queue, &closed).len(), 2);
     let trusted = vec!["host-45".to_owned()];
     let query = DueQuery { trusted: trusted.clone(), ..closed };
     assert_eq!(due(&queue, &query).len(), 3);
     let query = DueQuery { trusted, trusted_only: true, ..DueQuery::default() };
     assert_eq!(due(&queue, &query)[0].url, "http://host-45/");
+    let latest = DueQuery { latest_first: ["many".to_owned()].into(), ..DueQuery::default() };
+    let found = due_at(&queue, in_secs(1), &latest);
+    let at = |url: &str| found.iter().position(|delivery| delivery.url == url);
+    assert!(at("http://host-89/").is_some());
+    assert!(at("http://host-89/") < at("http://host-0/"));
+}
+
+pub(in crate::queue) fn hosts_that_fail_are_left_out_apart_from_others(bed: &Bed) {
+    let queue = bed.open();
+    for host in ["dead", "new"] {
+        queue.work_off(ask(host).from("ann").calling(&format!("http://{host}/")));
+    }
+    let dead = all(&queue).remove(0);
+    let attempt = attempt(1, Some(500));
+    queue.record(dead.id, attempt, NextDelivery::At(in_secs(0)), Health::Failing).unwrap();
+    let ann = || -> HashSet<String> { ["ann".to_owned()].into() };
+    let urls = |query: DueQuery| -> Vec<String> {
+        due_at(&queue, in_secs(2), &query).into_iter().map(|delivery| delivery.url).collect()
+    };
+    assert_eq!(urls(DueQuery::default()), ["http://new/", "http://dead/"]);
+    assert_eq!(urls(DueQuery { no_repeats: ann(), ..DueQuery::default() }), ["http://new/"]);
+    assert_eq!(urls(DueQuery { no_firsts: ann(), ..DueQuery::default() }), ["http://dead/"]);
+    let neither = DueQuery { no_firsts: ann(), no_repeats: ann(), ..DueQuery::default() };
+    assert!(urls(neither).is_empty());
 }
 
 pub(in crate::queue) fn a_host_that_fails_is_parked_for_all_its_senders(bed: &Bed) {

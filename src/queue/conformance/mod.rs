@@ -65,6 +65,7 @@ macro_rules! conformance_tests {
                 one_receiver_hides_no_other,
                 deliveries_in_flight_are_left_out,
                 many_hosts_of_one_sender_hide_no_other_sender,
+                hosts_that_fail_are_left_out_apart_from_others,
                 a_host_that_fails_is_parked_for_all_its_senders,
                 pending_deliveries_are_counted,
                 a_pending_delivery_keeps_its_job,

@@ -101,14 +101,14 @@ impl Look<'_> {
     }
 
     fn sender(&mut self, sender: &[u8]) -> rusqlite::Result<()> {
-        if self.query.closed_senders.contains(&*String::from_utf8_lossy(sender)) {
-            return Ok(());
-        }
-        let (first, second) = match self.query.latest_first {
-            true => (LATEST, OLDEST),
-            false => (OLDEST, LATEST),
+        let name = &*String::from_utf8_lossy(sender);
+        let firsts = match self.query.latest_first.contains(name) {
+            _ if self.query.no_firsts.contains(name) => [None, None],
+            true => [Some(LATEST), Some(OLDEST)],
+            false => [Some(OLDEST), Some(LATEST)],
         };
-        for sql in [first, second, AILING] {
+        let repeats = (!self.query.no_repeats.contains(name)).then_some(AILING);
+        for sql in firsts.into_iter().chain([repeats]).flatten() {
             let mut statement = self.conn.prepare_cached(sql)?;
             let mut rows = statement.query(params![sender, self.now])?;
             let mut taken = 0;
