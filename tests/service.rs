@@ -128,7 +128,8 @@ fn a_recording_full_of_what_its_decoder_complains_of_writes_no_log() {
     recording.extend(frame.repeat(10_000));
     let reply = server.post("/jobs", "audio/mpeg", &recording);
     let job = server.finished(reply.header("location").expect("a location"));
-    assert_eq!(job["state"], "succeeded", "{job}");
+    // Most of its frames have no sound.
+    assert_eq!(job["error"]["code"], "undecodable", "{job}");
     server.signal("TERM");
     let (_, said) = server.wait();
     assert!(said.len() < 100, "{} lines, such as {}", said.len(), said[0]);
