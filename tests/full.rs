@@ -1,6 +1,6 @@
 //! A disk without room, as far as that can be tried without mounting one: `tests/disk` has real ones.
 
-use crate::support::{Target, TestServer, eventually, gated};
+use crate::support::{Target, TestServer, gated};
 
 #[test]
 fn a_disk_that_is_short_refuses_jobs_and_drains_the_others() {
@@ -62,7 +62,7 @@ fn a_limit_on_files_is_a_full_disk_and_drains() {
     for job in &jobs {
         assert_eq!(server.finished(job)["state"], "succeeded");
     }
-    eventually("a job is taken again", || {
+    crate::support::eventually("a job is taken again", || {
         (server.post("/jobs?task=demo", "a/b", b"again").status == 202).then_some(())
     });
 }

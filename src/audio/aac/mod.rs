@@ -165,7 +165,7 @@ impl AudioDecoder for AacDecoder {
     }
 
     fn decode_ref(&mut self, packet: &PacketRef<'_>) -> Result<GenericAudioBufferRef<'_>> {
-        let mut packet = packet.clone();
+        let mut packet = *packet;
         // No packet begins with these bits but one that is empty.
         if let Some(frame) = mpeg::frame(packet.data, Framing::Adts) {
             let config = Config { rate: frame.format.rate(), layout: frame.format.layout() };
