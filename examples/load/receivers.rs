@@ -34,12 +34,15 @@ pub fn receivers(plan: &Plan) -> Result<(), Failed> {
     let urls = |receivers: &[TcpListener]| -> Result<Vec<String>, Failed> {
         receivers.iter().map(|receiver| Ok(format!("http://{}/", receiver.local_addr()?))).collect()
     };
-    beside(plan, &target, &mut client, &sink, (&format!("{count} that hang"), &urls(&hanging)?))?;
+    let (name, hanging_urls) = (format!("{count} that hang"), urls(&hanging)?);
+    beside(plan, &target, &mut client, &sink, &new_sinks()?, (&name, &hanging_urls))?;
     let dead: Vec<TcpListener> =
         (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
     let dead_urls = urls(&dead)?;
+    // Opened first, so that none gets a port that is dead.
+    let new = new_sinks()?;
     drop(dead);
-    beside(plan, &target, &mut client, &sink, (&format!("{count} dead ports"), &dead_urls))?;
+    beside(plan, &target, &mut client, &sink, &new, (&format!("{count} dead ports"), &dead_urls))?;
     let again = live(plan, &mut client, &sink, jobs)?;
     println!("p99, to that alone     {:.2}", p99(again).as_secs_f64() / p99(alone).as_secs_f64());
     drop(hanging);
@@ -52,6 +55,7 @@ fn beside(
     target: &Target,
     client: &mut Connection,
     sink: &Sink,
+    new: &[Sink],
     (name, urls): (&str, &[String]),
 ) -> Result<(), Failed> {
     for n in 0..EACH {
@@ -63,16 +67,20 @@ fn beside(
     println!("as they come, {name}  {}", percentiles(live(plan, client, sink, jobs)?));
     std::thread::sleep(SETTLING);
     println!("beside {name}  {}", percentiles(live(plan, client, sink, jobs)?));
-    println!("new, beside {name}  {}", percentiles(live(plan, client, &Sink::open()?, jobs)?));
-    let each_new = each_new(plan, client)?;
+    println!("new, beside {name}  {}", percentiles(live(plan, client, &new[0], jobs)?));
+    let each_new = each_new(plan, client, &new[1..])?;
     println!("each new, beside {name}  {}", percentiles(each_new));
     println!("{}", target.state());
     Ok(())
 }
 
 /// One job after the other, each for a receiver that was never called before.
-fn each_new(plan: &Plan, client: &mut Connection) -> Result<Vec<Duration>, Failed> {
-    (0..NEW).map(|_| Ok(live(plan, client, &Sink::open()?, 1)?.remove(0))).collect()
+fn each_new(plan: &Plan, client: &mut Connection, new: &[Sink]) -> Result<Vec<Duration>, Failed> {
+    new.iter().map(|sink| Ok(live(plan, client, sink, 1)?.remove(0))).collect()
+}
+
+fn new_sinks() -> Result<Vec<Sink>, Failed> {
+    (0..=NEW).map(|_| Sink::open()).collect()
 }
 
 /// One job after the other: the times from its end to its callback.

@@ -9,8 +9,9 @@
 //! - those of one sender hold at most as many couriers as they leave free, so that there is room for
 //!   the next sender, and two thirds of that where their host failed last time;
 //! - one sender gets the first third of them at once, and the rest one by one. The time between two
-//!   is long enough that some are free again before the last one is taken: a host that nobody knows
-//!   yet waits for less than a second however many hosts hang;
+//!   is long enough that some are free again before the last one is taken. A few of these turns are
+//!   kept for hosts that came due just now, and a prompt POST gives its turn back: a new host that
+//!   answers waits for nothing, however many hosts hang;
 //! - one sender's attempts may fail at most so often a second. Hosts that failed before and hosts that
 //!   did not are counted apart, so that no new host waits for the retries of others.
 
@@ -38,8 +39,6 @@ const REST: Duration = Duration::from_millis(100);
 
 pub(super) struct Desk {
     couriers: usize,
-    /// Between two POSTs of one sender that are handed out one by one.
-    pace: Duration,
     in_flight: HashMap<DeliveryId, Flight>,
     standings: Standings,
     accounts: Accounts,
@@ -56,6 +55,8 @@ struct Flight {
     since: Instant,
     is_trusted: bool,
     attempt: Attempt,
+    /// It was handed out one by one.
+    took_turn: bool,
 }
 
 impl Flight {
@@ -83,10 +84,9 @@ impl Desk {
         let one_by_one = untrusted(couriers) / 2 - at_once(couriers);
         Desk {
             couriers,
-            pace: patience / u32::try_from(one_by_one.max(1)).unwrap_or(1),
             in_flight: HashMap::new(),
             standings: Standings::default(),
-            accounts: Accounts::default(),
+            accounts: Accounts::new(one_by_one, patience),
             after: String::new(),
             look: Look::Soon,
             in_vain: 0,
@@ -132,15 +132,17 @@ impl Desk {
                 full_hosts.insert((*host).to_owned());
             }
         }
-        let no_firsts = self.closed_senders(&places, Attempt::First, now);
+        let no_firsts = self.closed_senders(&places, Attempt::Recent, now);
+        let recent_only = self.closed_senders(&places, Attempt::Waiting, now);
         let no_repeats = self.closed_senders(&places, Attempt::Repeat, now);
         let trusted_only = places.untrusted >= untrusted(self.couriers);
-        let is_crowded = trusted_only || !no_firsts.is_empty() || self.in_vain > 0;
+        let is_crowded = trusted_only || !recent_only.is_empty() || self.in_vain > 0;
         let trusted = if is_crowded { self.standings.latest(&full_hosts) } else { Vec::new() };
         DueQuery {
             busy: self.in_flight.keys().copied().collect(),
             full_hosts,
             no_firsts,
+            recent_only,
             no_repeats,
             trusted_only,
             trusted,
@@ -157,7 +159,7 @@ impl Desk {
         for due in found.due {
             if self.admits(&due, now) {
                 last = Some(due.sender.clone());
-                if Attempt::of(&due) == Attempt::First && !self.is_trusted(&due) {
+                if due.failures == 0 && !self.is_trusted(&due) {
                     senders_of_firsts.insert(due.sender.clone());
                 }
                 self.send_out(&due, now);
@@ -191,10 +193,10 @@ impl Desk {
         let places = self.places(now);
         let opens = self.accounts.iter().flat_map(|(name, account)| {
             let own = places.of_sender(name);
-            let pace = (own.in_all() >= at_once(self.couriers)).then_some(self.pace);
+            let in_turn = own.in_all() >= at_once(self.couriers);
             Attempt::ALL
                 .into_iter()
-                .filter_map(move |attempt| account.opens_at(attempt, own.of(attempt), pace, now))
+                .filter_map(move |attempt| account.opens_at(attempt, own.of(attempt), in_turn, now))
         });
         self.look = opens.chain(next).min().map_or(Look::OnEvent, Look::At);
     }
@@ -203,6 +205,9 @@ impl Desk {
     pub(super) fn settle(&mut self, delivery: DeliveryId, health: Health, now: Instant) {
         let Some(flight) = self.in_flight.remove(&delivery) else { return };
         self.look = Look::Soon;
+        if flight.took_turn && now.saturating_duration_since(flight.since) <= SLOW {
+            self.accounts.of(&flight.sender, now).give_turn_back(now);
+        }
         match health {
             Health::Well if now.saturating_duration_since(flight.since) <= SLOW => {
                 self.standings.answered(flight.host, now);
@@ -222,11 +227,13 @@ impl Desk {
         let is_trusted = self.is_trusted(due);
         let own = self.places(now).of_sender(&due.sender).in_all();
         let account = self.accounts.of(&due.sender, now);
-        if !is_trusted && own >= at_once(self.couriers) {
-            account.sent_one_by_one(now);
+        let took_turn = !is_trusted && own >= at_once(self.couriers);
+        if took_turn {
+            account.take_turn(now);
         }
         let (host, sender) = (due.host.clone(), due.sender.clone());
-        let flight = Flight { host, sender, since: now, is_trusted, attempt: Attempt::of(due) };
+        let attempt = Attempt::of(due);
+        let flight = Flight { host, sender, since: now, is_trusted, attempt, took_turn };
         self.in_flight.insert(due.delivery.id, flight);
     }
 
@@ -282,10 +289,10 @@ impl Desk {
     ) -> bool {
         let free = untrusted(self.couriers).saturating_sub(places.untrusted);
         let is_within = match attempt {
-            Attempt::First => own.in_all() < free,
+            Attempt::Recent | Attempt::Waiting => own.in_all() < free,
             Attempt::Repeat => 2 * own.in_all() < free,
         };
-        let in_turn = own.in_all() < at_once(self.couriers) || account.may_send_one(self.pace, now);
+        let in_turn = own.in_all() < at_once(self.couriers) || account.has_turn(attempt, now);
         is_within && in_turn && account.may_fail(attempt, own.of(attempt), now)
     }
 
@@ -334,14 +341,14 @@ struct Own {
 impl Own {
     fn add(&mut self, attempt: Attempt) {
         match attempt {
-            Attempt::First => self.firsts += 1,
+            Attempt::Recent | Attempt::Waiting => self.firsts += 1,
             Attempt::Repeat => self.repeats += 1,
         }
     }
 
     fn of(self, attempt: Attempt) -> usize {
         match attempt {
-            Attempt::First => self.firsts,
+            Attempt::Recent | Attempt::Waiting => self.firsts,
             Attempt::Repeat => self.repeats,
         }
     }

@@ -9,6 +9,9 @@ use crate::job::{Delivery, DeliveryId};
 /// Deliveries to one host that may be in flight at once.
 pub(crate) const PER_HOST: usize = 2;
 
+/// A lane that is ready for no longer than that is recent.
+pub(crate) const RECENT: Duration = Duration::from_secs(1);
+
 /// Which deliveries a look for due ones leaves out, and where it begins.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct DueQuery {
@@ -18,6 +21,8 @@ pub(crate) struct DueQuery {
     pub(crate) full_hosts: HashSet<String>,
     /// Senders that send nothing to hosts that have not failed, but for `trusted` ones.
     pub(crate) no_firsts: HashSet<String>,
+    /// Senders that send only to recent ones of these, or to `trusted` ones.
+    pub(crate) recent_only: HashSet<String>,
     /// Senders that send nothing to hosts that failed last time.
     pub(crate) no_repeats: HashSet<String>,
     /// Nobody but the `trusted` hosts gets anything now.
@@ -40,6 +45,8 @@ pub(crate) struct Due {
     pub(crate) sender: String,
     /// POSTs to the host that failed since one succeeded.
     pub(crate) failures: u32,
+    /// It waits for no longer than [`RECENT`].
+    pub(crate) is_recent: bool,
 }
 
 /// What a look for due deliveries found.

@@ -1,6 +1,4 @@
-use std::collections::BTreeSet;
-
-use proptest::prelude::*;
+mod world;
 
 use super::sender::{FAILURES_AT_ONCE, REPEATED_FAILURES_PER_SECOND};
 use super::*;
@@ -20,7 +18,7 @@ fn desk() -> Desk {
 fn due_from(sender: &str, host: &str) -> Due {
     let url = format!("http://{host}/hook");
     let delivery = Delivery { id: DeliveryId::new(), job: JobId::new(), url, attempts: 0 };
-    Due { delivery, host: host.to_owned(), sender: sender.to_owned(), failures: 0 }
+    Due { delivery, host: host.to_owned(), sender: sender.to_owned(), failures: 0, is_recent: true }
 }
 
 fn due(host: &str) -> Due {
@@ -105,7 +103,7 @@ fn a_stranger_waits_for_less_than_the_time_of_a_post_however_many_hang() {
             last = now;
         }
         out.extend(admitted.into_iter().map(|delivery| (now + PATIENCE, delivery.id)));
-        assert!(now - last < desk.pace + SECOND / 2, "nobody went for {:?}", now - last);
+        assert!(now - last < desk.accounts.pace + SECOND / 2, "nobody went for {:?}", now - last);
         now += SECOND / 10;
         for (end, id) in std::mem::take(&mut out) {
             if end <= now {
@@ -184,38 +182,6 @@ fn one_client_with_five_hundred_dead_ports_kept_a_core_busy() {
 }
 
 #[test]
-fn a_new_host_waited_behind_its_senders_failures() {
-    let now = Instant::now();
-    let store = strangers("", 600).due.into_iter().map(|due| (now, due)).collect();
-    let mut world = World { now, desk: desk(), store, out: Vec::new() };
-    let (mut attempts, mut arrived, mut waits) = (0, None, Vec::new());
-    while world.now < now + 5 * SECOND {
-        if arrived.is_none() {
-            world.store.push((world.now, due(&format!("new-{}.example", waits.len()))));
-            arrived = Some(world.now);
-            world.desk.ring();
-        }
-        world.dispatch();
-        attempts += world.out.len();
-        if world.out.iter().any(|due| due.host.starts_with("new-")) {
-            waits.extend(arrived.take().map(|at| world.now - at));
-        }
-        // A dead port refuses at once, and each new host turns out to be dead, too.
-        world.now = match world.desk.look_at() {
-            Some(at) if world.out.is_empty() => at,
-            _ => world.now + Duration::from_millis(1),
-        };
-        while !world.out.is_empty() {
-            world.settle(0, Health::Failing);
-        }
-    }
-    let longest = waits.iter().max().expect("new hosts");
-    assert!(waits.len() > 100 && *longest < SECOND / 20, "{} waited {longest:?}", waits.len());
-    let most = 2.0 * FAILURES_AT_ONCE + 5.0 * (200.0 + 20.0);
-    assert!((attempts as f64) <= most, "{attempts} attempts in 5 s");
-}
-
-#[test]
 fn a_look_is_wanted_only_when_it_may_find_something() {
     let (mut desk, now) = (desk(), Instant::now());
     assert!(desk.wants_to_look(now), "at the start");
@@ -253,124 +219,4 @@ fn a_report_about_nothing_changes_nothing() {
     desk.admit(DueFound::default(), now);
     desk.settle(DeliveryId::new(), Health::Failing, now);
     assert!(!desk.wants_to_look(now));
-}
-
-/// A store and a clock of the test's own, driven as the thread `notifier` drives them.
-struct World {
-    now: Instant,
-    desk: Desk,
-    store: Vec<(Instant, Due)>,
-    out: Vec<Due>,
-}
-
-impl World {
-    fn dispatch(&mut self) {
-        for round in 0.. {
-            assert!(round < 100, "the desk looks without end");
-            if !self.desk.wants_to_look(self.now) {
-                return;
-            }
-            let query = self.desk.query(self.now);
-            for delivery in self.desk.admit(self.look(&query), self.now) {
-                let at = self.store.iter().find(|(_, due)| due.delivery.id == delivery.id);
-                self.out.push(at.expect("stored").1.clone());
-            }
-            assert!(self.out.len() <= COURIERS);
-            for due in &self.out {
-                let there = self.out.iter().filter(|other| other.host == due.host);
-                assert!(there.count() <= PER_HOST, "{}", due.host);
-            }
-            if self.desk.has_seen_all() {
-                let next = self.store.iter().map(|(at, _)| *at).filter(|at| *at > self.now).min();
-                self.desk.wait_until(next, self.now);
-            }
-        }
-    }
-
-    /// A few of each sender from either end, as the store finds them.
-    fn look(&self, query: &DueQuery) -> DueFound {
-        let may_go = |due: &Due| {
-            let closed = if due.failures == 0 { &query.no_firsts } else { &query.no_repeats };
-            !query.busy.contains(&due.delivery.id)
-                && !query.full_hosts.contains(&due.host)
-                && (!closed.contains(&due.sender) || query.trusted.contains(&due.host))
-        };
-        let ready: Vec<&(Instant, Due)> =
-            self.store.iter().filter(|(at, due)| *at <= self.now && may_go(due)).collect();
-        let senders: BTreeSet<&str> = ready.iter().map(|(_, due)| due.sender.as_str()).collect();
-        let mut found = Vec::new();
-        for sender in senders {
-            let own = ready.iter().copied().filter(|(_, due)| due.sender == sender);
-            let (mut firsts, repeats): (Vec<_>, Vec<_>) =
-                own.partition(|(_, due)| due.failures == 0);
-            firsts.sort_by_key(|(at, _)| *at);
-            if query.latest_first.contains(sender) {
-                firsts.reverse();
-            }
-            let ends = firsts.iter().take(2).chain(firsts.iter().rev().take(2));
-            found.extend(ends.chain(repeats.iter().take(2)).map(|(_, due)| due.clone()));
-        }
-        let go_on_after = (found.len() < ready.len()).then(|| "x".to_owned());
-        DueFound { due: found, go_on_after }
-    }
-
-    /// A courier comes back; what failed is due again in a while.
-    fn settle(&mut self, index: usize, health: Health) {
-        let Due { delivery: Delivery { id, .. }, host, .. } = self.out.swap_remove(index);
-        let at = self.store.iter().position(|(_, due)| due.delivery.id == id).expect("stored");
-        match health {
-            Health::Well => drop(self.store.remove(at)),
-            Health::Failing | Health::Unknown => self.store[at].0 = self.now + SECOND,
-        }
-        for (_, due) in self.store.iter_mut().filter(|(_, due)| due.host == host) {
-            match health {
-                Health::Well => due.failures = 0,
-                Health::Failing => due.failures += 1,
-                Health::Unknown => {}
-            }
-        }
-        self.desk.settle(id, health, self.now);
-    }
-}
-
-proptest! {
-    /// Whatever happens in whatever order, every delivery arrives: no look is ever missed.
-    #[test]
-    fn nothing_is_ever_left_behind(
-        hosts in prop::collection::vec((0u8..7, 0u8..40), 1..80),
-        steps in prop::collection::vec((any::<prop::sample::Index>(), 0u8..10, 0u64..3000), 0..160),
-    ) {
-        let now = Instant::now();
-        let store = hosts
-            .iter()
-            .map(|(sender, host)| (now, due_from(&sender.to_string(), &format!("host-{host}"))))
-            .collect();
-        let mut world = World { now, desk: desk(), store, out: Vec::new() };
-        let mut steps = steps.into_iter();
-        for round in 0.. {
-            prop_assert!(round < 10_000, "the deliveries do not end");
-            world.dispatch();
-            if world.store.is_empty() {
-                break;
-            }
-            let step = steps.next();
-            if world.out.is_empty() {
-                let wake = world.desk.look_at();
-                prop_assert!(wake.is_some(), "deliveries wait and nobody will look");
-                world.now = world.now.max(wake.expect("checked above"));
-                continue;
-            }
-            // When the dice are used up, everything goes well.
-            let (index, health, took) = step.map_or((0, Health::Well, 1), |(index, dice, took)| {
-                let health = match dice {
-                    0..6 => Health::Failing,
-                    6 => Health::Unknown,
-                    _ => Health::Well,
-                };
-                (index.index(world.out.len()), health, took)
-            });
-            world.now += Duration::from_millis(took);
-            world.settle(index, health);
-        }
-    }
 }

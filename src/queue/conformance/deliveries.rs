@@ -203,6 +203,8 @@ pub(in crate::queue) fn hosts_that_fail_are_left_out_apart_from_others(bed: &Bed
     assert_eq!(urls(DueQuery { no_firsts: ann(), ..DueQuery::default() }), ["http://dead/"]);
     let neither = DueQuery { no_firsts: ann(), no_repeats: ann(), ..DueQuery::default() };
     assert!(urls(neither).is_empty());
+    let recent_only = DueQuery { recent_only: ann(), ..DueQuery::default() };
+    assert_eq!(urls(recent_only), ["http://dead/"], "the other waits for two seconds");
 }
 
 pub(in crate::queue) fn a_host_that_fails_is_parked_for_all_its_senders(bed: &Bed) {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::rows;
 use crate::job::{DeliveryId, Timestamp};
-use crate::queue::{Due, DueFound, DueQuery, PER_HOST};
+use crate::queue::{Due, DueFound, DueQuery, PER_HOST, RECENT};
 
 /// Senders that one look comes to.
 const SENDERS: usize = 64;
@@ -18,19 +18,20 @@ const LANES: usize = 8;
 const LANES_OF_HOST: i64 = 16;
 
 /// The ready lanes of a sender, whose hosts have not failed.
-const OLDEST: &str = "SELECT host, sender, failures FROM lanes INDEXED BY lanes_by_sender
-    WHERE sender = CAST(?1 AS TEXT) AND ailing = 0 AND ready_at <= ?2 ORDER BY ready_at";
-const LATEST: &str = "SELECT host, sender, failures FROM lanes INDEXED BY lanes_by_sender
-    WHERE sender = CAST(?1 AS TEXT) AND ailing = 0 AND ready_at <= ?2 ORDER BY ready_at DESC";
+const OLDEST: &str = "SELECT host, sender, failures, ready_at FROM lanes INDEXED BY lanes_by_sender
+    WHERE sender = CAST(?1 AS TEXT) AND ailing = 0 AND ready_at BETWEEN ?3 AND ?2 ORDER BY ready_at";
+const LATEST: &str = "SELECT host, sender, failures, ready_at FROM lanes INDEXED BY lanes_by_sender
+    WHERE sender = CAST(?1 AS TEXT) AND ailing = 0 AND ready_at BETWEEN ?3 AND ?2 ORDER BY ready_at DESC";
 /// Those whose hosts have.
-const AILING: &str = "SELECT host, sender, failures FROM lanes INDEXED BY lanes_by_sender
-    WHERE sender = CAST(?1 AS TEXT) AND ailing = 1 AND ready_at <= ?2 ORDER BY ready_at";
+const AILING: &str = "SELECT host, sender, failures, ready_at FROM lanes INDEXED BY lanes_by_sender
+    WHERE sender = CAST(?1 AS TEXT) AND ailing = 1 AND ready_at BETWEEN ?3 AND ?2 ORDER BY ready_at";
 
 /// A lane that is ready. Its names are text, unless the row is damaged.
 struct Lane {
     host: Vec<u8>,
     sender: Vec<u8>,
     failures: u32,
+    ready_at: Timestamp,
 }
 
 struct Look<'a> {
@@ -107,10 +108,15 @@ impl Look<'_> {
             true => [Some(LATEST), Some(OLDEST)],
             false => [Some(OLDEST), Some(LATEST)],
         };
+        let recent = self.now.before(RECENT);
+        let is_recent_only = self.query.recent_only.contains(name);
+        let begin = if is_recent_only { recent } else { Timestamp::from_micros(0) };
         let repeats = (!self.query.no_repeats.contains(name)).then_some(AILING);
-        for sql in firsts.into_iter().chain([repeats]).flatten() {
+        let firsts = firsts.map(|sql| (sql, begin));
+        for (sql, begin) in firsts.into_iter().chain([(repeats, Timestamp::from_micros(0))]) {
+            let Some(sql) = sql else { continue };
             let mut statement = self.conn.prepare_cached(sql)?;
-            let mut rows = statement.query(params![sender, self.now])?;
+            let mut rows = statement.query(params![sender, self.now, begin])?;
             let mut taken = 0;
             while taken < LANES
                 && let Some(row) = rows.next()?
@@ -133,7 +139,8 @@ impl Look<'_> {
             let mut statement = self.conn.prepare_cached(sql)?;
             let mut rows = statement.query(params![host, self.query.after, LANES_OF_HOST])?;
             while let Some(row) = rows.next()? {
-                if row.get::<_, Timestamp>(3)? <= self.now && self.lane(&lane(row)?)? {
+                let lane = lane(row)?;
+                if lane.ready_at <= self.now && self.lane(&lane)? {
                     return Ok(());
                 }
             }
@@ -170,6 +177,7 @@ impl Look<'_> {
                     host: host.clone().into_owned(),
                     sender: String::from_utf8_lossy(&lane.sender).into_owned(),
                     failures: lane.failures,
+                    is_recent: lane.ready_at >= self.now.before(RECENT),
                 });
             }
         }
@@ -183,6 +191,7 @@ fn lane(row: &Row<'_>) -> rusqlite::Result<Lane> {
         host: row.get_ref(0)?.as_bytes()?.to_vec(),
         sender: row.get_ref(1)?.as_bytes()?.to_vec(),
         failures: row.get(2)?,
+        ready_at: row.get(3)?,
     })
 }
 
