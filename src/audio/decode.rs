@@ -19,6 +19,8 @@ const FRUITLESS_MAX: u32 = 250_000;
 /// The most that Matroska has around a packet, in bytes, and the least that containers have.
 const AROUND: u64 = 32;
 const AROUND_BROKEN: u64 = 8;
+/// How much larger than the loss that times tell an estimate from bytes is that says the same.
+const NEAR: f64 = 1.25;
 /// Parts in a row without a sample.
 const FRUITLESS_PARTS_MAX: u32 = 100;
 
@@ -157,6 +159,9 @@ impl Decoder {
                 if matches!(playing.kind, Kind::Matroska { .. }) {
                     self.lose_unread(playing, AROUND, "its container is broken")?;
                 }
+                if matches!(playing.kind, Kind::Ogg { broken: 1.., .. }) {
+                    self.lose_unread(playing, AROUND, "pages of it are broken")?;
+                }
                 return Ok(Goes::Out);
             }
             Step::Broken(error) => {
@@ -210,9 +215,14 @@ impl Decoder {
             return Ok(());
         }
         let (unread, read) = playing.passed_over(around).map_err(Error::Read)?;
-        let heard = self.ledger.position() - self.part_at;
+        // What is counted as lost stands in the position as silence.
         let counted = self.ledger.lost() - self.part_lost;
-        self.ledger.lose(unread as f64 / read.max(1) as f64 * heard - counted, why);
+        let heard = (self.ledger.position() - self.part_at - counted).max(0.0);
+        let lost = unread as f64 / read.max(1) as f64 * heard;
+        // Times are exact. An estimate that is near what they tell says the same.
+        if lost > counted * NEAR {
+            self.ledger.lose(lost - counted, why);
+        }
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod mix;
 mod opus;
 mod parts;
 mod playing;
+mod quicktime;
 mod resample;
 mod source;
 #[cfg(test)]

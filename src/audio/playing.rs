@@ -146,6 +146,10 @@ impl Playing {
             Kind::Matroska { .. } => {
                 parts::cluster_bytes(&mut Ahead::new(&self.source), self.range.clone())?
             }
+            Kind::Ogg { broken, .. } if broken > 0 => {
+                let whole = (self.range.end - self.range.start).saturating_sub(broken);
+                return Ok((broken, whole));
+            }
             Kind::Mp4 { is_fragmented: true } => self.range.end - self.range.start,
             _ => {
                 let position = self.source.position().clamp(self.range.start, self.range.end);

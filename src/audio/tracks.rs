@@ -9,7 +9,7 @@ use symphonia::core::formats::{FormatReader, Track, TrackFlags, TrackType};
 use super::hearing::{self, Heard};
 use super::parts::Part;
 use super::source::Source;
-use super::{Error, codec, flags, format};
+use super::{Error, codec, flags, format, quicktime};
 use crate::Warning;
 
 /// The most tracks that are listened to at once. Each has a decoder.
@@ -132,14 +132,23 @@ fn candidates(
         None => track.flags.contains(TrackFlags::DEFAULT),
     };
     let is_sound = |track: &&Track| track.track_type().is_none_or(|kind| kind == TrackType::Audio);
-    let candidate = |(at, track): (usize, &Track)| Candidate {
-        number: at + 1,
-        track: track.clone(),
-        is_default: is_default(track),
-        codec: codec::decoder(track),
+    let candidate = |(at, track): (usize, &Track)| {
+        let mut corrected = track.clone();
+        quicktime::correct(source, part, &mut corrected).map_err(Error::Read)?;
+        Ok(Candidate {
+            number: at + 1,
+            is_default: is_default(track),
+            codec: codec::decoder(&corrected),
+            track: corrected,
+        })
     };
-    let mut all: Vec<Candidate> =
-        format.tracks().iter().filter(is_sound).enumerate().map(candidate).collect();
+    let mut all: Vec<Candidate> = format
+        .tracks()
+        .iter()
+        .filter(is_sound)
+        .enumerate()
+        .map(candidate)
+        .collect::<Result<_, Error>>()?;
     // Tracks of unknown type are sound only where nothing else is: film has subtitles and data, too.
     if all.iter().any(|candidate| candidate.track.track_type().is_some()) {
         all.retain(|candidate| candidate.track.track_type().is_some());

@@ -18,6 +18,8 @@ const BODY_MAX: u64 = 64 * 1024;
 const SEARCHED: u64 = 1024 * 1024;
 /// Sizes from here on say that the program did not know the size: 0x7FFFFFFF, 0xFFFFFFFF and near them.
 const UNKNOWN: u64 = 0x7fff_0000;
+/// The same of sizes of 64 bits: more than any disk has.
+const LONG_UNKNOWN: u64 = 1 << 60;
 
 /// How a kind of file writes its chunks.
 #[derive(Clone, Copy)]
@@ -111,7 +113,7 @@ impl<'a, S: Read + Seek> Chunks<'a, S> {
         }
         let missing = end.saturating_sub(self.bytes);
         // Programs that declare the length of the file forgot the header before the sound.
-        let is_known = declared < UNKNOWN || self.long_size.is_some();
+        let is_known = declared < UNKNOWN || self.long_size.is_some_and(|size| size < LONG_UNKNOWN);
         let is_credible = is_known && missing > start && self.is_longer()?;
         let missing = if is_credible { missing } else { 0 };
         Ok(Chunk { name, body: start..self.bytes, missing })

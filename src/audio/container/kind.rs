@@ -124,6 +124,11 @@ pub(in crate::audio) fn find(head: &[u8], is_whole: bool) -> Option<(Kind, usize
     is_text(head).then_some((Kind::NoMedia("text"), 0))
 }
 
+/// Whether this is a file that is not taken, by a name that sound does not begin with by chance.
+pub(in crate::audio) fn is_other(head: &[u8]) -> bool {
+    MEDIA.iter().chain(&NO_MEDIA).any(|(magic, _)| magic.len() > 2 && head.starts_with(magic))
+}
+
 /// Kinds that tell themselves by their first bytes.
 fn at_start(head: &[u8]) -> Option<Kind> {
     const BOXES: [&[u8; 4]; 10] =

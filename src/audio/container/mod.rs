@@ -10,11 +10,11 @@ mod chunks;
 pub(super) mod kind;
 mod matroska;
 pub(super) mod mpeg;
-mod psi;
+pub(super) mod psi;
 mod refused;
 mod riff;
 mod stream;
-mod ts;
+pub(super) mod ts;
 mod wave_format;
 
 #[cfg(test)]

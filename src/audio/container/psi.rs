@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use symphonia::core::checksum::Crc32;
+use symphonia::core::io::Monitor;
+
 /// The longest section, in bytes.
 const SECTION_MAX: usize = 4096;
 /// The most tables that are followed.
@@ -22,16 +25,22 @@ pub(super) enum Kind {
 
 /// The tables, as far as they have come.
 #[derive(Default)]
-pub(super) struct Tables {
+pub(in crate::audio) struct Tables {
     has_programs: bool,
     /// The tables that are to come, and what has come of each.
     sections: BTreeMap<u16, Vec<u8>>,
     streams: BTreeMap<u16, Kind>,
+    /// What each section said of the programs and their sound when it first came.
+    first: BTreeMap<Section, Vec<u8>>,
+    has_changed: bool,
 }
+
+/// The packets' number, the table's kind, the program's number and the section's.
+type Section = (u16, u8, [u8; 2], u8);
 
 impl Tables {
     /// Takes in a packet's payload. True if streams came up.
-    pub(super) fn push(&mut self, pid: u16, payload: &[u8], is_start: bool) -> bool {
+    pub(in crate::audio) fn push(&mut self, pid: u16, payload: &[u8], is_start: bool) -> bool {
         if pid != 0 && !self.sections.contains_key(&pid) {
             return false;
         }
@@ -49,6 +58,7 @@ impl Tables {
             return false;
         }
         let section = std::mem::take(section);
+        self.compare(pid, &section[..length]);
         // A checksum of four bytes ends it.
         let body = section.get(8..length.saturating_sub(4)).unwrap_or_default();
         match (pid, id) {
@@ -57,6 +67,38 @@ impl Tables {
             _ => {}
         }
         false
+    }
+
+    /// Whether the programs or their sound are others than at first: another recording was joined to it.
+    pub(in crate::audio) fn have_changed(&self) -> bool {
+        self.has_changed
+    }
+
+    /// Compares a section with what it said first. A damaged one says nothing.
+    fn compare(&mut self, pid: u16, section: &[u8]) {
+        let mut sum = Crc32::new(u32::MAX);
+        sum.process_buf_bytes(section);
+        let Some(&[id @ (0 | 2), _, _, high, low, _, number, _]) = section.first_chunk() else {
+            return;
+        };
+        if sum.crc() != 0 || (id == 0) != (pid == 0) {
+            return;
+        }
+        let body = section.get(8..section.len().saturating_sub(4)).unwrap_or_default();
+        let says = match id {
+            0 => body.to_vec(),
+            _ => sound(body),
+        };
+        // The number of a table of programs is that of the stream, which no one cares for.
+        let program = if id == 0 { [0; 2] } else { [high, low] };
+        let key = (pid, id, program, number);
+        match self.first.get(&key) {
+            Some(first) => self.has_changed |= *first != says,
+            None if self.first.len() < TABLES_MAX => {
+                self.first.insert(key, says);
+            }
+            None => {}
+        }
     }
 
     /// Every stream that was named.
@@ -95,20 +137,45 @@ impl Tables {
     }
 
     fn add_streams(&mut self, body: &[u8]) -> bool {
-        let Some(&[_, _, high, low]) = body.first_chunk() else { return false };
-        let skipped = 4 + usize::from(u16::from_be_bytes([high & 0x0f, low]));
-        let mut rest = body.get(skipped..).unwrap_or_default();
-        while let Some((&[kind, pid_high, pid_low, high, low], after)) = rest.split_first_chunk() {
-            let length = usize::from(u16::from_be_bytes([high & 0x0f, low])).min(after.len());
-            let (descriptors, after) = after.split_at(length);
-            let pid = u16::from_be_bytes([pid_high & 0x1f, pid_low]);
+        if body.len() < 4 {
+            return false;
+        }
+        for (pid, kind) in entries(body) {
             if self.streams.len() < TABLES_MAX {
-                self.streams.insert(pid, kind_of(kind, descriptors));
+                self.streams.insert(pid, kind);
             }
-            rest = after;
         }
         true
     }
+}
+
+/// The streams that a program's table names.
+fn entries(body: &[u8]) -> impl Iterator<Item = (u16, Kind)> + '_ {
+    let length = |high: u8, low: u8| usize::from(u16::from_be_bytes([high & 0x0f, low]));
+    let skipped = body.first_chunk().map_or(body.len(), |&[_, _, high, low]| 4 + length(high, low));
+    let mut rest = body.get(skipped..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (&[kind, pid_high, pid_low, high, low], after) = rest.split_first_chunk()?;
+        let (descriptors, after) = after.split_at(length(high, low).min(after.len()));
+        rest = after;
+        Some((u16::from_be_bytes([pid_high & 0x1f, pid_low]), kind_of(kind, descriptors)))
+    })
+}
+
+/// The sound of a program: each stream's number, and its codec as far as it is taken.
+fn sound(body: &[u8]) -> Vec<u8> {
+    let mut sound = Vec::new();
+    for (pid, kind) in entries(body) {
+        let codec = match kind {
+            Kind::Mpeg => 1,
+            Kind::Adts => 2,
+            Kind::Refused(_) => 3,
+            Kind::Private | Kind::Other => continue,
+        };
+        sound.extend(pid.to_be_bytes());
+        sound.push(codec);
+    }
+    sound
 }
 
 fn kind_of(stream_type: u8, descriptors: &[u8]) -> Kind {

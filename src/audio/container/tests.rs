@@ -151,14 +151,19 @@ fn wav_for_large_files_is_decoded() {
     let data = pcm16();
     let fmt = chunk(b"fmt ", &format(1, 1, SAMPLE_RATE, 2, 16));
     let list = chunk(b"LIST", b"INFO");
-    for (name, size) in [(b"RF64", data.len() as u64), (b"BW64", data.len() as u64), (b"RF64", 0)] {
+    for (name, size) in [
+        (b"RF64", data.len() as u64),
+        (b"BW64", data.len() as u64),
+        (b"RF64", 0),
+        (b"RF64", u64::MAX),
+    ] {
         let mut sizes = 0_u64.to_le_bytes().to_vec();
         sizes.extend([size, 16_000].map(u64::to_le_bytes).concat());
         sizes.extend([0; 4]);
         let mut sound = chunk(b"data", &data);
         sound[4..8].fill(0xff);
         let mut file = riff(&[chunk(b"ds64", &sizes), fmt.clone(), sound]);
-        if size > 0 {
+        if size == data.len() as u64 {
             file.extend(&list);
         }
         file[..8].copy_from_slice(&[name.as_slice(), &[0xff; 4]].concat());
@@ -166,20 +171,24 @@ fn wav_for_large_files_is_decoded() {
     }
 }
 
+/// A W64 whose sound declares such a size.
+fn w64(size: u64) -> Vec<u8> {
+    const GUID: &[u8] = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a";
+    let mut file = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00".to_vec();
+    file.extend(0_u64.to_le_bytes());
+    file.extend([b"wave", GUID, b"fmt ", GUID].concat());
+    file.extend((24_u64 + 16).to_le_bytes());
+    file.extend(format(1, 1, SAMPLE_RATE, 2, 16));
+    file.extend([b"data", GUID].concat());
+    file.extend(size.to_le_bytes());
+    file.extend(pcm16());
+    file
+}
+
 #[test]
 fn sonys_w64_is_decoded() {
-    const GUID: &[u8] = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a";
-    let data = pcm16();
-    for size in [data.len() as u64 + 24, 24, 0, u64::MAX] {
-        let mut file = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00".to_vec();
-        file.extend(0_u64.to_le_bytes());
-        file.extend([b"wave", GUID, b"fmt ", GUID].concat());
-        file.extend((24_u64 + 16).to_le_bytes());
-        file.extend(format(1, 1, SAMPLE_RATE, 2, 16));
-        file.extend([b"data", GUID].concat());
-        file.extend(size.to_le_bytes());
-        file.extend(&data);
-        assert_eq!(samples(file).unwrap(), ramp(), "{size}");
+    for size in [pcm16().len() as u64 + 24, 24, 0, u64::MAX] {
+        assert_eq!(samples(w64(size)).unwrap(), ramp(), "{size}");
     }
 }
 
@@ -221,6 +230,36 @@ fn au_is_decoded_with_or_without_its_size() {
 }
 
 #[test]
+fn a_further_au_or_w64_was_played_as_noise_or_left_out() {
+    let data: Vec<u8> = whole(&ramp()).iter().flat_map(|sample| sample.to_be_bytes()).collect();
+    let mut au = b".snd\0\0\0\x1c".to_vec();
+    au.extend([data.len() as u32, 3, SAMPLE_RATE, 1, 0].map(u32::to_be_bytes).concat());
+    au.extend(&data);
+    let mut w64 = w64(pcm16().len() as u64 + 24);
+    let size = w64.len() as u64;
+    w64[16..24].copy_from_slice(&size.to_le_bytes());
+    let wav = sized_wav();
+    for (first, second) in [(&au, &au), (&w64, &w64), (&wav, &au), (&au, &w64), (&wav, &w64)] {
+        let what = format!("{:?} and {:?}", &first[..4], &second[..4]);
+        let decoded = samples([first.as_slice(), second].concat()).unwrap();
+        assert!(decoded == [ramp(), ramp()].concat(), "{what}: {} samples", decoded.len());
+    }
+}
+
+#[test]
+fn a_picture_behind_a_wav_was_played_as_noise() {
+    let mut wav = sized_wav();
+    wav.extend(b"\xff\xd8\xff\xe0".iter().chain(&[0x5a; 5000]));
+    let mut reader = open(wav).unwrap();
+    let mut heard = Vec::new();
+    while let Some(block) = reader.next_block().unwrap() {
+        heard.extend_from_slice(block);
+    }
+    assert!(heard == ramp(), "{} samples", heard.len());
+    assert_eq!(reader.warnings()[0].code(), "trailing_data");
+}
+
+#[test]
 fn a_codec_in_wav_that_is_not_taken_is_named() {
     for (tag, name) in
         [(0x31, "GSM"), (0x45, "G.726"), (0x161, "Windows Media Audio"), (0x9999, "0x9999")]
@@ -250,7 +289,9 @@ fn an_mp4_has_no_room_for_a_rate_of_96_khz() {
 fn transport(stream_type: u8, sound: &[u8]) -> Vec<Vec<u8>> {
     let section = |pid: u16, section: &[u8]| {
         let mut packet = vec![0x47, 0x40 | (pid >> 8) as u8, pid as u8, 0x10, 0];
-        packet.extend(section);
+        let content = &section[..section.len() - 4];
+        packet.extend(content);
+        packet.extend(checksum(content).to_be_bytes());
         packet.resize(188, 0xff);
         packet
     };
@@ -281,6 +322,57 @@ fn transport(stream_type: u8, sound: &[u8]) -> Vec<Vec<u8>> {
         }
     }
     packets
+}
+
+/// The checksum of MPEG-2.
+fn checksum(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte) << 24, |sum, _| {
+            sum << 1 ^ if sum >> 31 == 1 { 0x04c1_1db7 } else { 0 }
+        })
+    })
+}
+
+/// A WAV whose sizes are right.
+fn sized_wav() -> Vec<u8> {
+    let fmt = chunk(b"fmt ", &format(1, 1, SAMPLE_RATE, 2, 16));
+    let mut wav = riff(&[fmt, chunk(b"data", &pcm16())]);
+    let size = wav.len() as u32 - 8;
+    wav[4..8].copy_from_slice(&size.to_le_bytes());
+    wav
+}
+
+#[test]
+fn what_was_joined_to_a_transport_stream_was_left_out() {
+    const ADTS: &[u8] = include_bytes!("../../../tests/audio/austen-2.aac");
+    let (mp3, adts) = (transport(3, MP3).concat(), transport(0x0f, ADTS).concat());
+    let wide: Vec<u8> =
+        transport(0x0f, ADTS).iter().flat_map(|packet| [&[0; 4], &packet[..]].concat()).collect();
+    let wav = sized_wav();
+    let length = |file: &[u8]| samples(file.to_vec()).unwrap().len();
+    for (case, parts) in [
+        ("another codec in the same stream", [mp3.as_slice(), &adts]),
+        ("the other way round", [&adts, &mp3]),
+        ("wider packets", [&mp3, &wide]),
+        ("narrower packets", [&wide, &mp3]),
+        ("frames without packets", [&mp3, ADTS]),
+        ("packets behind frames", [ADTS, &mp3]),
+        ("packets behind a WAV", [&wav, &adts]),
+        ("a WAV behind packets", [&adts, &wav]),
+    ] {
+        let both = length(parts[0]) + length(parts[1]);
+        let decoded = length(&parts.concat());
+        assert!(decoded.abs_diff(both) < 2400, "{case}: {decoded} of {both} samples");
+    }
+    // The same tables again, and a damaged one, are no other recording.
+    let mut repeated = transport(3, MP3);
+    repeated.insert(30, repeated[0].clone());
+    repeated.insert(31, repeated[1].clone());
+    let mut damaged = repeated[1].clone();
+    damaged[20] ^= 1;
+    repeated.insert(60, damaged);
+    let decoded = length(&repeated.concat());
+    assert_eq!(decoded, length(&mp3));
 }
 
 /// Bits that a decoder makes of a whole stream do not depend on the container around its frames.

@@ -21,9 +21,9 @@ use super::stream::{self, ElementaryStream};
 use crate::audio::Error;
 use crate::audio::source::View;
 
-const SYNC: u8 = 0x47;
+pub(in crate::audio) const SYNC: u8 = 0x47;
 /// Of a packet, without what some files put around it.
-const PACKET: usize = 188;
+pub(in crate::audio) const PACKET: usize = 188;
 /// Distances from one packet to the next.
 const STRIDES: [usize; 3] = [188, 192, 204];
 /// Packets in a row that prove a transport stream.
@@ -53,6 +53,28 @@ pub(super) fn find(bytes: &[u8]) -> Option<(usize, usize)> {
             |stride: usize| (1..PROOF).all(|packet| bytes.get(at + packet * stride) == Some(&SYNC));
         STRIDES.into_iter().find(|stride| is_in_step(*stride)).map(|stride| (stride, at))
     })
+}
+
+/// The distance between packets, and the first one's offset, if a transport stream begins exactly here.
+pub(in crate::audio) fn begins(bytes: &[u8]) -> Option<(usize, usize)> {
+    [(188, 0), (192, 4), (192, 0), (204, 0)].into_iter().find(|(stride, at)| {
+        (0..PROOF).all(|packet| bytes.get(at + packet * stride) == Some(&SYNC))
+    })
+}
+
+/// A packet's stream, its payload, and whether something begins with it. `None` if it has none.
+pub(in crate::audio) fn payload(packet: &[u8]) -> Option<(u16, &[u8], bool)> {
+    let &[SYNC, second, third, fourth, ..] = packet else { return None };
+    // Damaged, and encrypted.
+    if second & 0x80 != 0 || fourth & 0xc0 != 0 {
+        return None;
+    }
+    let payload = match fourth >> 4 & 3 {
+        1 => &packet[4..],
+        3 => packet.get(5 + usize::from(*packet.get(4)?)..).unwrap_or_default(),
+        _ => return None,
+    };
+    Some((u16::from(second & 0x1f) << 8 | u16::from(third), payload, second & 0x40 != 0))
 }
 
 /// Something to hand out, in the order of the file.
@@ -151,20 +173,10 @@ impl TsReader {
             self.streams.iter_mut().for_each(|stream| stream.finish(&mut self.items));
             return Ok(());
         };
-        let pid = u16::from(packet[1] & 0x1f) << 8 | u16::from(packet[2]);
-        let (is_broken, is_start) = (packet[1] & 0x80 != 0, packet[1] & 0x40 != 0);
-        let payload = match packet[3] >> 4 & 3 {
-            1 => &packet[4..],
-            3 => packet.get(5 + usize::from(packet[4])..).unwrap_or_default(),
-            _ => return Ok(()),
-        };
-        if is_broken {
-            return Ok(());
-        }
-        if packet[3] & 0xc0 != 0 {
+        if packet[1] & 0x80 == 0 && packet[3] & 0x10 != 0 && packet[3] & 0xc0 != 0 {
             self.scrambled += 1;
-            return Ok(());
         }
+        let Some((pid, payload, is_start)) = payload(&packet) else { return Ok(()) };
         if let Some(stream) = self.streams.iter_mut().find(|stream| stream.pid == pid) {
             stream.push(payload, is_start, &mut self.items);
         } else if self.tables.push(pid, payload, is_start) {

@@ -19,6 +19,13 @@ pub(super) fn at(head: &[u8]) -> Option<Start> {
             Some(Start::Chunks)
         }
         [b'F', b'O', b'R', b'M', .., b'A', b'I', b'F', b'F' | b'C'] => Some(Start::Chunks),
+        // A header of at least 24 bytes, a size, and one of 27 encodings.
+        [b'.', b's', b'n', b'd', 0, 0, _, _, ..]
+            if matches!(head.get(12..16), Some([0, 0, 0, 1..=27])) =>
+        {
+            Some(Start::Chunks)
+        }
+        [b'r', b'i', b'f', b'f', 0x2e, 0x91, 0xcf, 0x11, ..] => Some(Start::Chunks),
         [b'f', b'L', b'a', b'C', 0 | 0x80, 0, 0, 34, ..] => Some(Start::Flac),
         // A first page: version 0, and no time yet.
         [b'O', b'g', b'g', b'S', 0, 2, 0, 0, 0, 0, 0, 0] => Some(Start::Ogg),
@@ -57,6 +64,8 @@ fn named(ahead: &mut Ahead, from: u64, until: u64) -> io::Result<Option<(u64, St
     let names = [
         (Finder::new(b"WAVE"), 8),
         (Finder::new(b"AIF"), 8),
+        (Finder::new(b"riff\x2e\x91\xcf\x11"), 0),
+        (Finder::new(b".snd\0\0"), 0),
         (Finder::new(b"fLaC"), 0),
         (Finder::new(b"OggS\0\x02"), 0),
         (Finder::new(b"ftyp"), 4),

@@ -9,6 +9,7 @@ mod boxes;
 mod elements;
 mod frames;
 mod magic;
+mod packets;
 mod pages;
 mod tags;
 
@@ -17,6 +18,7 @@ use std::ops::Range;
 
 use super::container::kind;
 use super::container::mpeg::{self, Framing};
+use super::container::ts;
 use super::source::Source;
 pub(super) use ahead::Ahead;
 pub(super) use boxes::header as box_header;
@@ -54,6 +56,8 @@ pub(super) enum Kind {
         is_ended: bool,
         /// Pages are broken or missing.
         is_torn: bool,
+        /// Bytes of pages that are broken, which are not read.
+        broken: u64,
     },
     Flac,
     /// WAV, AIFF and their kin.
@@ -129,6 +133,8 @@ enum Start {
     Flac,
     Chunks,
     Frames(Framing),
+    /// Packets of a transport stream, so many bytes apart.
+    Packets(usize),
     Other,
 }
 
@@ -141,9 +147,8 @@ impl From<kind::Kind> for Start {
             kind::Kind::Matroska => Start::Matroska,
             kind::Kind::Mp4 => Start::Mp4,
             kind::Kind::Frames(framing) => Start::Frames(framing),
-            kind::Kind::Transport { .. } | kind::Kind::Foreign(_) | kind::Kind::NoMedia(_) => {
-                Start::Other
-            }
+            kind::Kind::Transport { stride } => Start::Packets(stride),
+            kind::Kind::Foreign(_) | kind::Kind::NoMedia(_) => Start::Other,
         }
     }
 }
@@ -176,7 +181,8 @@ fn later(ahead: &mut Ahead, at: u64) -> io::Result<Option<Start>> {
     let is_whole = ahead.end() - tags <= HEAD_LATER as u64;
     let head = ahead.bytes(tags, HEAD_LATER)?;
     let frames = || mpeg::first_frame(head, is_whole).map(Start::Frames);
-    Ok(magic::at(&head[..head.len().min(magic::LONGEST)]).or_else(frames))
+    let packets = || ts::begins(head).map(|(stride, _)| Start::Packets(stride));
+    Ok(magic::at(&head[..head.len().min(magic::LONGEST)]).or_else(frames).or_else(packets))
 }
 
 /// The part whose tags begin at `start.start`, and its sound at `start.end`.
@@ -193,8 +199,8 @@ fn part(ahead: &mut Ahead, start: Range<u64>, kind: Start) -> io::Result<Part> {
             (Kind::Matroska { is_cut: end > file_end && !is_live, is_live }, end)
         }
         Start::Ogg => {
-            let pages::End { at, is_ended, is_torn } = pages::end(ahead, sound)?;
-            (Kind::Ogg { is_ended, is_torn }, at)
+            let pages::End { at, is_ended, is_torn, broken } = pages::end(ahead, sound)?;
+            (Kind::Ogg { is_ended, is_torn, broken }, at)
         }
         Start::Flac => {
             let end = magic::end(ahead, sound)?;
@@ -207,6 +213,10 @@ fn part(ahead: &mut Ahead, start: Range<u64>, kind: Start) -> io::Result<Part> {
             let (told, end) = frames::run(ahead, sound, framing)?;
             (Kind::Frames(told), end)
         }
+        Start::Packets(stride) => {
+            let first = ts::begins(ahead.bytes(sound, HEAD_LATER)?).map_or(0, |(_, at)| at);
+            (Kind::Other, packets::end(ahead, sound + first as u64, stride)?)
+        }
         Start::Other => (Kind::Other, file_end),
     };
     let end = end.max(sound + 1);
@@ -214,24 +224,37 @@ fn part(ahead: &mut Ahead, start: Range<u64>, kind: Start) -> io::Result<Part> {
     Ok(Part { range: start.start..end.min(file_end), missing, kind })
 }
 
-/// The end of a WAV or AIFF: where its size says, if something else begins there. Otherwise the size is
-/// wrong, as it often is, and it ends where the next one begins.
+/// The end of a WAV, AIFF or AU: where its size says, if something else begins there. Otherwise the size
+/// is wrong, as it often is, and it ends where the next one begins.
 fn chunks_end(ahead: &mut Ahead, start: u64) -> io::Result<u64> {
-    let head = ahead.bytes(start, 12)?;
-    let size: Option<[u8; 4]> = head.get(4..8).and_then(|size| size.try_into().ok());
-    let size = match (head.get(..4), size) {
-        (Some(b"FORM" | b"RIFX"), Some(size)) => Some(u32::from_be_bytes(size)),
-        (Some(b"RIFF"), Some(size)) => Some(u32::from_le_bytes(size)),
-        _ => None,
-    };
-    if let Some(size) = size {
-        let size = u64::from(size);
-        for end in [start + 8 + size, start + 8 + size.next_multiple_of(2)] {
+    if let Some(size) = declared_size(ahead.bytes(start, 40)?) {
+        let end = start.saturating_add(size);
+        for end in [end, end.saturating_add(size % 2)] {
             let (next, _) = tags::skip(ahead, end.min(ahead.end()))?;
-            if size > 4 && next < ahead.end() && beginning(ahead, end, next)?.is_some() {
+            let is_something = next < ahead.end()
+                && (beginning(ahead, end, next)?.is_some()
+                    || kind::is_other(ahead.bytes(next, magic::LONGEST)?));
+            if size > 12 && is_something {
                 return Ok(end);
             }
         }
     }
     magic::end(ahead, start)
+}
+
+/// The length of a file of chunks, or of an AU, by its header.
+fn declared_size(head: &[u8]) -> Option<u64> {
+    let number = |at: usize| head.get(at..at + 4)?.first_chunk::<4>().copied();
+    let (big, little) = (
+        |at| number(at).map(|bytes| u64::from(u32::from_be_bytes(bytes))),
+        |at| number(at).map(|bytes| u64::from(u32::from_le_bytes(bytes))),
+    );
+    match head.get(..4)? {
+        b"FORM" | b"RIFX" => big(4).map(|size| size + 8),
+        b"RIFF" => little(4).map(|size| size + 8),
+        b"riff" => head.get(16..24)?.first_chunk().map(|size| u64::from_le_bytes(*size)),
+        b".snd" => Some(big(4)? + big(8)?),
+        b"dns." => Some(little(4)? + little(8)?),
+        _ => None,
+    }
 }

@@ -29,10 +29,12 @@ pub(super) struct End {
     pub(super) is_ended: bool,
     /// Pages are broken or missing on the way.
     pub(super) is_torn: bool,
+    /// Bytes of those that are broken.
+    pub(super) broken: u64,
 }
 
 pub(super) fn end(ahead: &mut Ahead, start: u64) -> io::Result<End> {
-    let mut end = End { at: start, is_ended: false, is_torn: false };
+    let mut end = End { at: start, is_ended: false, is_torn: false, broken: 0 };
     let mut last = start;
     let mut has_content = false;
     let mut tears = 0;
@@ -64,6 +66,7 @@ pub(super) fn end(ahead: &mut Ahead, start: u64) -> io::Result<End> {
         has_content |= !is_first;
         end.is_ended = page.flags & LAST != 0;
         let next = numbers.insert(page.stream, page.number.wrapping_add(1));
+        end.broken += if page.is_intact { 0 } else { page.length };
         end.is_torn |= !page.is_intact || next.is_some_and(|next| next != page.number);
         // A file with ever new streams is none.
         if numbers.len() > STREAMS_MAX {

@@ -189,3 +189,26 @@ fn a_clipped_recording_is_told() {
     assert_eq!(hear(&wav(SAMPLE_RATE, 1, &loud)).unwrap().1, ["clipped"]);
     assert!(hear(WAV).unwrap().1.is_empty());
 }
+
+#[test]
+fn an_ogg_whose_pages_are_broken_from_the_middle_on_was_a_success() {
+    let mut ogg = OGG.to_vec();
+    let pages: Vec<usize> = memchr::memmem::find_iter(OGG, b"OggS\0").collect();
+    for page in &pages[pages.len() / 2..] {
+        // The checksum.
+        ogg[page + 22] ^= 1;
+    }
+    match hear(&ogg) {
+        Ok((_, warnings)) => assert_eq!(warnings, ["damaged"]),
+        Err(error) => assert_eq!(error.code(), "undecodable", "{error}"),
+    }
+}
+
+#[test]
+fn big_endian_quicktime_was_silence_or_noise() {
+    let film = include_bytes!("../../../tests/audio/tone-24-bit.mov");
+    let heard = hear(film).unwrap().0;
+    assert!((0.07..0.1).contains(&level(&heard)), "{}", level(&heard));
+    let likeness = likeness(&tone(SAMPLE_RATE, 440.0, 0.15), &heard, 100);
+    assert!(likeness > 0.95, "{likeness}");
+}
