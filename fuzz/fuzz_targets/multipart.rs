@@ -89,8 +89,7 @@ fn escaped(name: &[u8]) -> Vec<u8> {
 }
 
 fn has_escape(name: &[u8]) -> bool {
-    let is_escape = |three: &[u8]| {
-        [&b"%22"[..], b"%0d", b"%0a"].contains(&&three.to_ascii_lowercase()[..])
-    };
+    let is_escape =
+        |three: &[u8]| [&b"%22"[..], b"%0d", b"%0a"].contains(&&three.to_ascii_lowercase()[..]);
     name.windows(2).any(|two| two == b"=?") || name.windows(3).any(is_escape)
 }

@@ -13,6 +13,8 @@ use crate::config::CallbackPolicy;
 pub struct Callback {
     /// Under `public`, `lan` and `any`: nothing, or why it is refused.
     pub refused: [Option<String>; 3],
+    /// The URL that is called: the client's, percent-encoded where that is needed.
+    pub called: Option<String>,
     /// Where it leads without the DNS, as the resolver reads it.
     pub literal: Option<SocketAddr>,
 }
@@ -23,6 +25,7 @@ pub fn callback(url: &str) -> Callback {
     Callback {
         refused: policies.map(|policy| check_url(url, policy).err().map(|why| why.to_string())),
         literal: spelled(url).ok().and_then(|url| literal(&url.parse().ok()?)),
+        called: spelled(url).ok(),
     }
 }
 
