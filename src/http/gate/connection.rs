@@ -248,18 +248,22 @@ impl Connection<'_> {
     /// Opens a connection to tiny_http and sends what it begins with.
     fn ask(&self, head: &Head, framing: InnerFraming, body: &[u8]) -> Result<Inner, Ending> {
         let upstream = &self.premises.upstream;
-        let mut inner = upstream.connect().map_err(|error| {
-            log::debug!("a request could not be taken to tiny_http: {error}");
-            out_of_reach()
-        })?;
-        match inner.send(&[&head.for_inner(framing, &upstream.secret), body]) {
-            Ok(()) => Ok(inner),
-            // There may be an answer: what was wrong is said in it.
-            Err(error) => {
+        let send = || {
+            let mut inner = upstream.connect()?;
+            // There may be an answer all the same: what was wrong is said in it.
+            if let Err(error) = inner.send(&[&head.for_inner(framing, &upstream.secret), body]) {
                 log::debug!("a request was not taken whole: {error}");
-                Ok(inner)
             }
-        }
+            Ok(inner)
+        };
+        let handed_over = match framing {
+            InnerFraming::None | InnerFraming::Whole(_) => upstream.handover.beside_others(send),
+            InnerFraming::Pieces(_) | InnerFraming::OnDemand(_) => upstream.handover.alone(send),
+        };
+        handed_over.map_err(|error: io::Error| {
+            log::debug!("a request could not be taken to tiny_http: {error}");
+            out_of_reach().into()
+        })
     }
 
     /// Tells the client why its connection ends.

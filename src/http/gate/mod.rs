@@ -14,6 +14,7 @@ mod connection;
 mod entrance;
 #[cfg(fuzzing)]
 pub(super) mod fuzzing;
+mod handover;
 mod head;
 mod idle;
 mod inbox;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use log::Level;
 use tiny_http::{Request, Server};
 
+use super::handover::Handover;
 use super::inner::Inner;
 use super::passage::{self, Place, Secret, Way, turn_away};
 use crate::repeated::Repeated;
@@ -37,6 +38,7 @@ const RETIRED_MAX: usize = 8;
 /// tiny_http, and the way to it.
 pub(crate) struct Upstream {
     pub(super) secret: Secret,
+    pub(super) handover: Handover,
     state: Mutex<State>,
     /// The state is another one.
     changed: Condvar,
@@ -76,7 +78,13 @@ impl Upstream {
     pub(super) fn start_in(place: Box<dyn Place>) -> io::Result<Upstream> {
         let serving = Serving::start(&*place)?;
         let state = Mutex::new(State::Serving(serving));
-        Ok(Upstream { secret: Secret::new()?, state, changed: Condvar::new(), place })
+        Ok(Upstream {
+            secret: Secret::new()?,
+            handover: Handover::default(),
+            state,
+            changed: Condvar::new(),
+            place,
+        })
     }
 
     /// Opens a connection for one request. Waits about a second for a server that accepts.
@@ -95,7 +103,10 @@ impl Upstream {
     /// Takes requests from tiny_http until [`close`](Upstream::close) is called.
     pub(crate) fn run(&self, take: impl Fn(Request)) {
         let take = |request: Request| match self.secret.is_told_by(&request) {
-            true => take(request),
+            true => {
+                self.handover.arrived();
+                take(request);
+            }
             false => turn_away(request),
         };
         let Ok(Serving { mut server, .. }) = self.serving(Instant::now()) else { return };
