@@ -1,4 +1,4 @@
-//! Whether anything costs more the more jobs wait.
+//! Checks that no request costs more the more jobs wait.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

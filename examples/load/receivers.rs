@@ -1,4 +1,4 @@
-//! What a live receiver notices of receivers that hang or are dead.
+//! Measures a live receiver beside receivers that hang or are dead.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::{Failed, Plan};
 const EACH: usize = 5;
 /// Receivers that were never called before.
 const NEW: usize = 20;
-/// How long the slowest callback is waited for.
+/// The longest wait for a callback.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long the others get to do their worst before the live one is measured again.
+/// The time that the others get before the live receiver is measured again.
 const SETTLING: Duration = Duration::from_secs(2);
 
 /// Calls a live receiver alone, beside `--connections` that hang, and beside as many dead ports.

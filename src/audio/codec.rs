@@ -47,7 +47,7 @@ pub(super) fn decoder(track: &Track) -> Result<Box<dyn AudioDecoder>, String> {
     }
 }
 
-/// Whether the buffers that a decoder makes for such a track are of a size that recordings need.
+/// Refuses a track whose decoder would make larger buffers than recordings need.
 fn check_size(parameters: &AudioCodecParameters) -> Result<(), String> {
     let channels = parameters.channels.as_ref().map_or(1, Channels::count);
     let frames = parameters.max_frames_per_packet.max(parameters.frames_per_block).unwrap_or(0);

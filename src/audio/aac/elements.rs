@@ -73,7 +73,7 @@ fn cut_out(packet: &[u8], start: usize, end: usize) -> Vec<u8> {
     writer.into_bytes()
 }
 
-/// What the parts of a channel's element tell of the later ones.
+/// The state that earlier parts of a channel's element set for the later ones.
 #[derive(Clone, Default)]
 struct Channel {
     is_short: bool,
